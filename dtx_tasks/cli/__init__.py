@@ -1,0 +1,5 @@
+"""The `dtx` command."""
+
+from dtx_tasks.cli.main import app, main
+
+__all__ = ["app", "main"]

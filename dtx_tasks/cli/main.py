@@ -1,0 +1,37 @@
+"""The commands, and from an error to an exit code."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+
+import typer
+from rich.console import Console
+
+from dtx_tasks.cli import experiment
+from dtx_tasks.errors import DtxError, SpecError
+
+app = typer.Typer(name="dtx", help="Batch fine-tuning of LLMs on Apache Airflow.", no_args_is_help=True, pretty_exceptions_enable=False)
+experiment.add_to(app)
+
+WRONG_INPUT, FAILED, CANCELLED, UNREACHABLE, BUG = 2, 3, 4, 5, 1
+
+
+def main() -> None:
+    """Runs one command and ends with its exit code."""
+    errors = Console(stderr=True, soft_wrap=True, highlight=False)
+    try:
+        app()
+    except KeyboardInterrupt:
+        errors.print("Cancelled.")
+        sys.exit(CANCELLED)
+    except SpecError as error:
+        errors.print(str(error), markup=False)
+        sys.exit(WRONG_INPUT)
+    except DtxError as error:
+        errors.print(str(error), markup=False)
+        sys.exit(FAILED)
+    except Exception:  # noqa: BLE001 - a person should see what to report
+        errors.print(traceback.format_exc(), markup=False)
+        errors.print("This is a bug of dtx: please report it with the text above.")
+        sys.exit(BUG)

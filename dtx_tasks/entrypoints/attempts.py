@@ -1,0 +1,61 @@
+"""What varies between the attempts at a job, and when no further one is worth making."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dtx_tasks.errors import DtxError, ExhaustedError
+from dtx_tasks.records import Attempt
+from dtx_tasks.storage import list_names, read_record
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dtx_tasks.records import FinetuneJob
+    from dtx_tasks.spec import Resources
+
+BUDGETS = {"TransientError": 3, "ResourceError": 3, "DtxError": 1}
+"""Retries of each class without a new checkpoint: the failure table of docs/design.md."""
+
+DEFAULT_MICRO_BATCH_SIZE = 16
+
+
+def attempts_of(job_folder: str) -> list[Attempt]:
+    """Every attempt at a job, oldest first."""
+    numbers = sorted(int(name.removesuffix(".json")) for name in list_names(f"{job_folder}/attempts"))
+    found = [read_record(f"{job_folder}/attempts/{number}.json", Attempt) for number in numbers]
+    return [attempt for attempt in found if attempt]
+
+
+def micro_batch_size(job: FinetuneJob, resources: Resources, earlier: Sequence[Attempt]) -> int:
+    """Rows in one forward pass: half of the last attempt's where that ran out of memory.
+
+    Raises:
+        ExhaustedError: Not even one row fits.
+    """
+    rows = job.hyperparameters.global_batch_size // resources.processes
+    most = job.hyperparameters.per_device_train_batch_size or DEFAULT_MICRO_BATCH_SIZE
+    for attempt in earlier:
+        if attempt.error_class == "ResourceError":
+            most = min(most, attempt.micro_batch_size // 2)
+    if most < 1:
+        raise ExhaustedError("Out of memory with one row at a time.", "Lower cutoff_len, train with LoRA, or use a larger machine.")
+    return next(size for size in range(min(most, rows), 0, -1) if rows % size == 0)
+
+
+def is_exhausted(error: DtxError, earlier: Sequence[Attempt], run_key: str) -> bool:
+    """Whether a class of failure has used up its retries in this round.
+
+    Args:
+        error: How the last of the attempts ended.
+        earlier: Every attempt, the last one included.
+        run_key: The round; attempts of other rounds do not count.
+    """
+    name = type(error).__name__
+    count, best_step = 0, 0
+    for attempt in earlier:
+        if attempt.reached_step > best_step:
+            best_step, count = attempt.reached_step, 0
+        if attempt.run_key == run_key and attempt.error_class == name:
+            count += 1
+    return error.is_final or count > BUDGETS.get(name, 0)

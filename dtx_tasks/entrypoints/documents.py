@@ -1,0 +1,96 @@
+"""Writes a plan's documents, and finds them again."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from dtx_tasks.errors import SpecError
+from dtx_tasks.records import ExperimentPlan, Layout, RunReference, slug
+from dtx_tasks.storage import create, read_record, write_record
+
+if TYPE_CHECKING:
+    from dtx_tasks.records import Record
+
+
+@dataclass(frozen=True)
+class PlanUris:
+    """The documents of a plan: all that the stages are told.
+
+    Attributes:
+        plan: Of the plan itself.
+        bases: One for each distinct base LLM.
+        prepare: One for each distinct PreparedDataset.
+        packs: One for each pack.
+    """
+
+    plan: str
+    bases: list[str]
+    prepare: list[str]
+    packs: list[str]
+
+
+def uris_of(plan: ExperimentPlan, root: str) -> PlanUris:
+    """Where the documents of a plan are.
+
+    Args:
+        plan: What is to be done.
+        root: The storage root.
+    """
+    folder = Layout(root, plan.team).experiment(plan.name, plan.plan_id)
+    return PlanUris(
+        plan=f"{folder}/plan.json",
+        bases=[f"{folder}/bases/{document.name}.json" for document in plan.bases],
+        prepare=[f"{folder}/prepare/{document.name}.json" for document in plan.prepared],
+        packs=[f"{folder}/packs/{document.name}.json" for document in plan.packs],
+    )
+
+
+def write_plan(plan: ExperimentPlan, root: str) -> PlanUris:
+    """Writes every document of a plan; writing it twice changes nothing.
+
+    Args:
+        plan: What is to be done.
+        root: The storage root.
+    """
+    uris = uris_of(plan, root)
+    pairs: list[tuple[str, Record]] = [
+        *zip(uris.bases, plan.bases, strict=True),
+        *zip(uris.prepare, plan.prepared, strict=True),
+        *zip(uris.packs, plan.packs, strict=True),
+        (uris.plan, plan),
+    ]
+    for uri, document in pairs:
+        write_record(uri, document)
+    return uris
+
+
+def read_plan(uri: str) -> ExperimentPlan:
+    """A plan.
+
+    Raises:
+        SpecError: There is none, or none that this version understands.
+    """
+    plan = read_record(uri, ExperimentPlan)
+    if plan is None:
+        raise SpecError(f"{uri} is no plan of this version.", "Plan the experiment again.")
+    return plan
+
+
+def note_run(plan: ExperimentPlan, root: str, dag_id: str, run_id: str) -> RunReference:
+    """Writes down that a DAG run carries out a plan; an earlier note of the same run stays.
+
+    Args:
+        plan: What it carries out.
+        root: The storage root.
+        dag_id: Of the run.
+        run_id: Of the run.
+    """
+    layout = Layout(root, plan.team)
+    run = RunReference(dag_id=dag_id, run_id=run_id, started_at=time.time(), team=plan.team, experiment_name=plan.name, plan_id=plan.plan_id)
+    uri = f"{layout.experiment(plan.name, plan.plan_id)}/runs/{slug(f'{dag_id} {run_id}', 90)}.json"
+    create(uri, run.model_dump_json().encode())
+    noted = read_record(uri, RunReference) or run
+    write_record(layout.run_reference(dag_id, run_id), noted)
+    return noted

@@ -1,0 +1,106 @@
+"""Starts the training processes of a pack by `accelerate launch`, and ends with them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from dtx_tasks.catalog import config_folder
+from dtx_tasks.tether import adopt_orphans, end_with_parent, reap_orphans
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+    from dtx_tasks.records import Pack
+
+GRACE_S = 60.0
+"""For the ranks to write a last checkpoint after SIGTERM."""
+
+POLL_S = 0.2
+
+
+def run_ranks(pack: Pack, document_uri: str, job_ids: list[str]) -> int:
+    """Trains jobs and waits for the end of every process that takes part.
+
+    Args:
+        pack: Whose jobs, and on what.
+        document_uri: Of the pack.
+        job_ids: The jobs to train.
+
+    Returns:
+        The launcher's exit code; launchers collapse the ranks' codes, so their outcomes say more.
+    """
+    program = ["--module", "dtx_tasks.train", "--document", document_uri, "--jobs", ",".join(job_ids)]
+    command = [sys.executable, "-m", "accelerate.commands.launch", *launch_arguments(pack), *program]
+    adopt_orphans()
+    # A group of its own: whatever the launcher leaves behind can still be found and ended.
+    launcher = subprocess.Popen(command, env=_environment(pack), start_new_session=True, preexec_fn=_tether)  # noqa: PLW1509 - before any thread is started
+    previous = signal.signal(signal.SIGTERM, lambda number, frame: _forward(launcher, number, frame))
+    try:
+        exit_code = launcher.wait()
+        _wait_for_group(launcher.pid)
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+        _signal_group(launcher.pid, signal.SIGKILL)
+    return exit_code
+
+
+def launch_arguments(pack: Pack) -> list[str]:
+    """What `accelerate launch` is told."""
+    resources = pack.resources
+    arguments = ["--num_machines", "1", "--num_processes", str(resources.processes), "--mixed_precision", "no", "--dynamo_backend", "no"]
+    if resources.deepspeed:
+        config = config_folder() / "deepspeed" / f"{resources.deepspeed}.json"
+        arguments += ["--use_deepspeed", "--deepspeed_config_file", str(config)]
+    elif resources.processes > 1:
+        # `--cpu --num_processes 2` silently runs one process (accelerate#2741); this starts two on a CPU as well.
+        arguments += ["--multi_gpu"]
+    if resources.deepspeed or resources.processes > 1:
+        arguments += ["--main_process_port", str(_free_port())]
+    return arguments
+
+
+def _environment(pack: Pack) -> dict[str, str]:
+    cores = os.cpu_count() or 1
+    threads = pack.resources.cpus or max(1, cores // (pack.parallelism * pack.resources.processes))
+    quiet = {"TQDM_DISABLE": "1", "TRANSFORMERS_VERBOSITY": "error", "PYTHONWARNINGS": "ignore::FutureWarning", "DS_LOG_LEVEL": "error"}
+    offline = {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false", "PYTHONUNBUFFERED": "1"}
+    return {**os.environ, **quiet, **offline, "OMP_NUM_THREADS": str(threads)}
+
+
+def _tether() -> None:
+    end_with_parent(signal.SIGTERM)
+
+
+def _forward(launcher: subprocess.Popen[bytes], number: int, frame: FrameType | None) -> None:
+    _signal_group(launcher.pid, signal.SIGTERM)
+
+
+def _wait_for_group(group: int) -> None:
+    """The launcher may end before its ranks have written their checkpoint."""
+    deadline = time.monotonic() + GRACE_S
+    while True:
+        reap_orphans()
+        if not _signal_group(group, 0) or time.monotonic() > deadline:
+            return
+        time.sleep(POLL_S)
+
+
+def _signal_group(group: int, number: int) -> bool:
+    """Whether there was anybody to send it to."""
+    try:
+        os.killpg(group, number)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

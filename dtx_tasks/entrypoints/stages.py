@@ -1,0 +1,152 @@
+"""From a document to a stage: who may run now, what is done, and where a failure is written down."""
+
+from __future__ import annotations
+
+import traceback
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
+
+from dtx_tasks.entrypoints.failures import forget_failure, note_failure, reason
+from dtx_tasks.entrypoints.train import train_pack
+from dtx_tasks.errors import ClaimedError, DtxError, SpecError, TransientError
+from dtx_tasks.records import BaseDocument, Layout, Pack, PrepareDocument, StageDocument
+from dtx_tasks.storage import claim, read_record
+from dtx_tasks.train.record import trained
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+Document = TypeVar("Document", bound=StageDocument)
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call of an entrypoint.
+
+    Attributes:
+        document_uri: What to do.
+        run_key: The round of attempts that it belongs to.
+        owner: Who asks, for claims.
+    """
+
+    document_uri: str
+    run_key: str
+    owner: str
+
+    @property
+    def layout(self) -> Layout:
+        """Where the document lies."""
+        return Layout.of(self.document_uri)
+
+    def document(self, kind: type[Document]) -> Document:
+        """The document.
+
+        Raises:
+            SpecError: It is not there, or of another kind.
+        """
+        found = read_record(self.document_uri, kind)
+        if found is None:
+            raise SpecError(f"{self.document_uri} is no {kind.__name__} of this version.", "Plan the experiment again.")
+        return found
+
+
+def fetch(call: Call) -> int:
+    """Brings a base LLM to storage."""
+    from dtx_tasks.fetch import fetch
+
+    document = call.document(BaseDocument)
+    with noted("fetch", document.llm.llm_id, document, call):
+        fetch(document, call.layout, call.owner)
+    return 0
+
+
+def prepare(call: Call) -> int:
+    """Prepares a Dataset."""
+    document = call.document(PrepareDocument)
+    with noted("prepare", document.prepared_id, document, call):
+        _need("fetch", document.llm.llm_id, document, call)
+        from dtx_tasks.prepare.prepare import prepare
+
+        prepare(document, call.layout, call.owner)
+    return 0
+
+
+def train(call: Call) -> int:
+    """Trains the jobs of a pack."""
+    document = call.document(Pack)
+    with slot(document, document.parallelism, call):
+        return train_pack(document, call.document_uri, call.run_key, call.owner)
+
+
+def score(call: Call) -> int:
+    """Scores the jobs of a pack that have a result; the others are skipped."""
+    from dtx_tasks.score.score import score_job
+
+    document, first_error = call.document(Pack), None
+    with slot(document, document.parallelism, call):
+        for job in document.jobs:
+            if trained(job, call.layout) is None:
+                continue
+            try:
+                with noted("score", job.job_id, document, call):
+                    score_job(job, document.scoring, call.layout, call.owner)
+            except DtxError as error:
+                first_error = first_error or error
+    if first_error:
+        raise first_error
+    return 0
+
+
+def score_base(call: Call) -> int:
+    """Scores a base LLM as it is."""
+    from dtx_tasks.score.score import score_base
+
+    document = call.document(BaseDocument)
+    with slot(document, document.parallelism, call), noted("score_base", document.llm.llm_id, document, call):
+        score_base(document, call.layout, call.owner)
+    return 0
+
+
+STAGES: dict[str, Callable[[Call], int]] = {"fetch": fetch, "prepare": prepare, "train": train, "score": score, "score_base": score_base}
+
+
+@contextmanager
+def slot(document: StageDocument, parallelism: int, call: Call) -> Iterator[None]:
+    """One of the places that an experiment's `parallelism` gives it.
+
+    Raises:
+        ClaimedError: All of them are taken.
+    """
+    folder = call.layout.experiment(document.experiment_name, document.plan_id)
+    for number in range(parallelism):
+        held = claim(f"{folder}/slots/{number}.json", call.owner)
+        if held:
+            with held:
+                yield
+            return
+    raise ClaimedError(f"All {parallelism} places of this experiment's parallelism are taken.")
+
+
+@contextmanager
+def noted(stage: str, item_id: str, document: StageDocument, call: Call) -> Iterator[None]:
+    """Writes down why a stage failed, and forgets it when it succeeds."""
+    try:
+        yield
+    except ClaimedError:
+        raise
+    except DtxError as error:
+        note_failure(stage, item_id, document, call.layout, call.run_key, error)
+        raise
+    except Exception as error:
+        known = TransientError(f"{type(error).__name__}: {error}") if isinstance(error, OSError) else DtxError(traceback.format_exc().strip())
+        note_failure(stage, item_id, document, call.layout, call.run_key, known)
+        raise known from error
+    forget_failure(stage, item_id, document, call.layout)
+
+
+def _need(stage: str, item_id: str, document: StageDocument, call: Call) -> None:
+    """Fails with the reason of an earlier stage that failed for this one's input."""
+    failure = reason(stage, item_id, document, call.layout)
+    if failure:
+        raise failure

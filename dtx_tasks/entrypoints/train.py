@@ -1,0 +1,223 @@
+"""Trains a pack: claims its jobs, starts the training processes, and publishes what each job came to."""
+
+from __future__ import annotations
+
+import os
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from dtx_tasks.entrypoints.attempts import attempts_of, is_exhausted, micro_batch_size
+from dtx_tasks.entrypoints.failures import failure, forget_failure, note_failure, reason
+from dtx_tasks.entrypoints.ranks import run_ranks
+from dtx_tasks.errors import BY_NAME, ClaimedError, DtxError, TransientError
+from dtx_tasks.plan import CODE_VERSIONS
+from dtx_tasks.records import Attempt, Layout, LLMCheckpoint, digest_of
+from dtx_tasks.storage import claim, local_path, manifest, read_record, remove, write_record
+from dtx_tasks.tracking import published_live
+from dtx_tasks.train.checkpoint import last_complete, step_of
+from dtx_tasks.train.outcome import Outcome
+from dtx_tasks.train.record import inputs_of, trained
+
+if TYPE_CHECKING:
+    from dtx_tasks.records import FailureRecord, FinetuneJob, Pack
+    from dtx_tasks.storage import Claim
+
+
+@dataclass(frozen=True)
+class PackRound:
+    """One call of the entrypoint for a pack.
+
+    Attributes:
+        pack: The jobs.
+        document_uri: Of the pack.
+        run_key: The round of attempts.
+        owner: Who asks, for the claims.
+    """
+
+    pack: Pack
+    document_uri: str
+    run_key: str
+    owner: str
+
+    @property
+    def layout(self) -> Layout:
+        """Where everything is."""
+        return Layout.of(self.document_uri)
+
+    def open_jobs(self) -> list[FinetuneJob]:
+        """Jobs with neither a result nor a failure that is final in this round."""
+        return [job for job in self.pack.jobs if trained(job, self.layout) is None and not self._is_given_up(job)]
+
+    def failure(self, job: FinetuneJob) -> FailureRecord | None:
+        """Why a job has no result, if it is written down."""
+        return failure("train", job.job_id, self.pack, self.layout)
+
+    def fail(self, job: FinetuneJob, error: DtxError, is_final: bool | None = None) -> None:
+        """Writes down why a job has no result."""
+        note_failure("train", job.job_id, self.pack, self.layout, self.run_key, error, is_final)
+
+    def _is_given_up(self, job: FinetuneJob) -> bool:
+        record = self.failure(job)
+        return bool(record and record.is_final and record.run_key == self.run_key)
+
+
+def train_pack(pack: Pack, document_uri: str, run_key: str, owner: str) -> int:
+    """Trains every job of a pack that is not finished.
+
+    Args:
+        pack: The jobs.
+        document_uri: Of the pack.
+        run_key: The round of attempts.
+        owner: Who asks, for the claims.
+
+    Returns:
+        0: every job is final and at least one has a result.
+
+    Raises:
+        ClaimedError: What is left is being trained by somebody else.
+        DtxError: A failure that can be retried, or the first one when every job failed.
+    """
+    this = PackRound(pack, document_uri, run_key, owner)
+    with ExitStack() as held:
+        claims = _claim_free(this, held)
+        attempts = {job_id: attempt for job_id in claims if (attempt := _begin(this, _job(pack, job_id)))}
+        if attempts:
+            with published_live([_job(pack, job_id) for job_id in attempts], pack, this.layout):
+                exit_code = run_ranks(pack, document_uri, list(attempts))
+            for job_id, attempt in attempts.items():
+                _end(this, _job(pack, job_id), attempt, claims[job_id], exit_code)
+    return _verdict(this)
+
+
+def _job(pack: Pack, job_id: str) -> FinetuneJob:
+    return next(job for job in pack.jobs if job.job_id == job_id)
+
+
+def _claim_free(this: PackRound, held: ExitStack) -> dict[str, Claim]:
+    """Claims every open job that nobody else is training."""
+    claims: dict[str, Claim] = {}
+    for job in this.open_jobs():
+        found = claim(f"{this.layout.job(job.job_id)}/claim.json", this.owner)
+        if found is None:
+            continue
+        held.enter_context(found)
+        # Whoever held it a moment ago may have finished it.
+        if trained(job, this.layout) is None:
+            claims[job.job_id] = found
+    return claims
+
+
+def _begin(this: PackRound, job: FinetuneJob) -> Attempt | None:
+    """Writes an attempt down before it starts; None where it need not be made."""
+    missing = _missing_input(this, job)
+    if missing:
+        this.fail(job, missing, is_final=True)
+        return None
+    folder = this.layout.job(job.job_id)
+    earlier = attempts_of(folder)
+    try:
+        size = micro_batch_size(job, this.pack.resources, earlier)
+    except DtxError as error:
+        this.fail(job, error)
+        return None
+    start = last_complete(local_path(f"{folder}/work"))
+    step = step_of(start) if start else 0
+    attempt = Attempt(
+        number=earlier[-1].number + 1 if earlier else 1,
+        run_key=this.run_key,
+        micro_batch_size=size,
+        started_from_step=step,
+        reached_step=step,
+        error_class="TransientError",
+    )
+    for rank in range(this.pack.resources.processes):
+        remove(f"{folder}/work/outcome-{rank}.json")
+    # Until it ends otherwise it counts as killed: nobody may be left to write that down.
+    write_record(f"{folder}/attempts/{attempt.number}.json", attempt)
+    return attempt
+
+
+def _missing_input(this: PackRound, job: FinetuneJob) -> DtxError | None:
+    if inputs_of(job, this.layout) is not None:
+        return None
+    stages = (("prepare", job.prepared_id), ("fetch", job.llm.llm_id))
+    known = [reason(stage, item_id, this.pack, this.layout) for stage, item_id in stages]
+    return next((error for error in known if error), TransientError(f"{job.name}: its prepared rows are not on storage.", "The prepare stage says why."))
+
+
+def _end(this: PackRound, job: FinetuneJob, attempt: Attempt, held: Claim, exit_code: int) -> None:
+    """Publishes a job's checkpoint, or writes down why there is none."""
+    folder = this.layout.job(job.job_id)
+    outcome = _outcome(folder, this.pack.resources.processes, exit_code)
+    try:
+        if not outcome.error_class:
+            _publish(job, outcome, held, this.layout, f"{this.pack.experiment_name} {this.pack.plan_id}")
+            forget_failure("train", job.job_id, this.pack, this.layout)
+    except OSError as error:
+        outcome = Outcome(error_class="TransientError", message=f"The checkpoint could not be published: {error}")
+    reached = last_complete(local_path(f"{folder}/work"))
+    ended = attempt.model_copy(update={"error_class": outcome.error_class, "reached_step": step_of(reached) if reached else attempt.reached_step})
+    write_record(f"{folder}/attempts/{attempt.number}.json", ended)
+    if outcome.error_class:
+        error = BY_NAME[outcome.error_class](outcome.message, outcome.hint)
+        this.fail(job, error, is_exhausted(error, attempts_of(folder), this.run_key))
+
+
+def _outcome(folder: str, num_processes: int, exit_code: int) -> Outcome:
+    """What the ranks said, a failure before a success; a pack that nothing was said about was killed."""
+    said = [read_record(f"{folder}/work/outcome-{rank}.json", Outcome) for rank in range(num_processes)]
+    known = [outcome for outcome in said if outcome]
+    for outcome in known:
+        if outcome.error_class:
+            return outcome
+    if known and (exit_code == 0 or (local_path(f"{folder}/work/final").is_dir())):
+        return known[0]
+    return Outcome(
+        error_class="TransientError",
+        message=f"The training process ended without saying how (exit code {exit_code}).",
+        hint="It was killed, or could not start: its last lines are in the log above.",
+    )
+
+
+def _publish(job: FinetuneJob, outcome: Outcome, held: Claim, layout: Layout, made_for: str) -> None:
+    """Moves the checkpoint to its place and vouches for it, unless somebody took the job over."""
+    folder = layout.job(job.job_id)
+    if not held.is_mine():
+        raise ClaimedError(f"{job.name} was taken over by another process.")
+    remove(f"{folder}/result.json")
+    remove(f"{folder}/checkpoint")
+    os.replace(local_path(f"{folder}/work/final"), local_path(f"{folder}/checkpoint"))
+    files = manifest(f"{folder}/checkpoint")
+    record = LLMCheckpoint(
+        code_version=CODE_VERSIONS["train"],
+        inputs=inputs_of(job, layout) or {},
+        digest=digest_of([entry.model_dump() for entry in files], 64),
+        libraries=outcome.libraries,
+        made_for=made_for,
+        job_id=job.job_id,
+        finetuning_type=job.hyperparameters.finetuning_type,
+        files=files,
+        num_steps=outcome.num_steps,
+        num_trained_tokens=outcome.num_trained_tokens,
+        final_loss=outcome.final_loss,
+        num_trained_parameters=outcome.num_trained_parameters,
+        num_parameters=outcome.num_parameters,
+        train_s=outcome.train_s,
+        peak_memory_bytes=outcome.peak_memory_bytes,
+        epoch=held.epoch,
+    )
+    write_record(f"{folder}/result.json", record)
+    remove(f"{folder}/work")
+
+
+def _verdict(this: PackRound) -> int:
+    """0 when the pack is done; else raises the failure that counts, one that can be retried first."""
+    open_jobs = this.open_jobs()
+    retryable = [record for job in open_jobs if (record := this.failure(job)) and record.run_key == this.run_key]
+    if len(retryable) < len(open_jobs):
+        raise ClaimedError(f"{len(open_jobs) - len(retryable)} of {len(this.pack.jobs)} jobs are being trained by another run.")
+    if not retryable and any(trained(job, this.layout) for job in this.pack.jobs):
+        return 0
+    record = (retryable or [record for job in this.pack.jobs if (record := this.failure(job))])[0]
+    raise BY_NAME[record.error_class](record.message, record.hint)

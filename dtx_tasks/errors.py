@@ -1,0 +1,133 @@
+"""What can go wrong, as classes with an exit code: the failure table of docs/design.md."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+class DtxError(Exception):
+    """A failure that a person or a retry policy can act on.
+
+    Args:
+        message: What is wrong, in one sentence.
+        hint: What to do about it; empty when there is nothing to add.
+    """
+
+    exit_code: ClassVar[int] = 70
+    is_final: ClassVar[bool] = False
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message} {self.hint}".strip()
+
+
+class SpecError(DtxError):
+    """The author's spec cannot be carried out; carries every mistake of the file at once."""
+
+    exit_code = 78
+    is_final = True
+
+    def __init__(self, message: str, hint: str = "", mistakes: Iterable[Mistake] = ()) -> None:
+        super().__init__(message, hint)
+        self.mistakes = tuple(mistakes)
+
+
+class DataError(DtxError):
+    """The author's data cannot be used."""
+
+    exit_code = 65
+    is_final = True
+
+
+class DivergedError(DtxError):
+    """The loss became NaN, infinite or exploded: this job is final, its siblings go on."""
+
+    exit_code = 76
+    is_final = True
+
+
+class ResourceError(DtxError):
+    """Memory ran out; the next attempt uses a smaller micro batch."""
+
+    exit_code = 77
+
+
+class TransientError(DtxError):
+    """Storage, network, a service or a killed process: the same again may work."""
+
+    exit_code = 75
+
+
+class ExhaustedError(DtxError):
+    """A retryable fault came back more often than its budget allows."""
+
+    exit_code = 70
+    is_final = True
+
+
+class ClaimedError(DtxError):
+    """Everything left to do is being done by somebody else: wait, this is not a failed attempt."""
+
+    exit_code = 79
+
+
+BY_NAME: dict[str, type[DtxError]] = {
+    kind.__name__: kind
+    for kind in (
+        DtxError,
+        SpecError,
+        DataError,
+        DivergedError,
+        ResourceError,
+        TransientError,
+        ExhaustedError,
+        ClaimedError,
+    )
+}
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """One mistake in an author's file.
+
+    Attributes:
+        key_path: Where it stands, such as `jobs[2].lora_rank`; empty for the whole file.
+        problem: What is wrong, with the value that was found.
+        remedy: What would be right.
+        line: 1-based line in the file, or None where it is not known.
+    """
+
+    key_path: str
+    problem: str
+    remedy: str = ""
+    line: int | None = None
+
+    def text(self, file_name: str) -> str:
+        """The line that a person reads: `<file>:<line>: <key.path>: <problem>. <remedy>`."""
+        place = f"{file_name}:{self.line}" if self.line else file_name
+        return ": ".join(part for part in (place, self.key_path, f"{self.problem}. {self.remedy}".strip()) if part)
+
+
+def spec_error(file_name: str, mistakes: Iterable[Mistake]) -> SpecError:
+    """All the mistakes of one file as one error, in file order."""
+    ordered = sorted(mistakes, key=lambda mistake: mistake.line or 0)
+    return SpecError("\n".join(mistake.text(file_name) for mistake in ordered), mistakes=ordered)
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """A remedy for an unknown name: the nearest one and all that exist."""
+    names = sorted(known)
+    if not names:
+        return "None is defined."
+    close = get_close_matches(name, names, n=1, cutoff=0.5)
+    guess = f"Did you mean {close[0]!r}? " if close else ""
+    return f"{guess}Known: {', '.join(names)}."

@@ -1,0 +1,98 @@
+"""Copies or makes a base LLM, and vouches for it with a record."""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+from math import prod
+from typing import TYPE_CHECKING
+
+from dtx_tasks.errors import ClaimedError, DataError
+from dtx_tasks.plan import CODE_VERSIONS
+from dtx_tasks.records import BaseDocument, FetchedLLM, Layout, digest_of
+from dtx_tasks.storage import claim, copy_folder, local_path, manifest, read_record, remove, verify, write_record
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from dtx_tasks.records import FileEntry, LLMSource
+
+
+def fetch(document: BaseDocument, layout: Layout, owner: str) -> FetchedLLM:
+    """Brings the LLM of a document to storage.
+
+    Args:
+        document: Which LLM.
+        layout: Where it belongs.
+        owner: Who asks, for the claim.
+
+    Raises:
+        ClaimedError: Another process is fetching it.
+        DataError: The folder has changed since the plan was made.
+    """
+    folder = layout.llm(document.llm.llm_id)
+    finished = fetched(folder)
+    if finished:
+        return finished
+    held = claim(f"{folder}/claim.json", owner)
+    if held is None:
+        raise ClaimedError(f"{document.llm.name} is being fetched by another process.")
+    with held:
+        return fetched(folder) or _fetch(document.llm, folder)
+
+
+def fetched(folder: str) -> FetchedLLM | None:
+    """The record of a folder whose files are all there."""
+    record = read_record(f"{folder}/fetched.json", FetchedLLM)
+    is_valid = record and record.code_version == CODE_VERSIONS["fetch"] and verify(f"{folder}/files", record.files)
+    return record if is_valid else None
+
+
+def _fetch(llm: LLMSource, folder: str) -> FetchedLLM:
+    partial = f"{folder}/partial"
+    remove(partial)
+    if llm.kind == "made":
+        _make(llm.source, local_path(partial))
+    else:
+        copy_folder(llm.source, partial)
+    files = manifest(partial)
+    content = digest_of([entry.model_dump() for entry in files], 64)
+    if llm.kind == "local" and content != llm.revision:
+        raise DataError(f"{llm.source} has changed since the experiment was planned.", "Start the experiment again.")
+    remove(f"{folder}/files")
+    os.replace(local_path(partial), local_path(f"{folder}/files"))
+    record = FetchedLLM(
+        code_version=CODE_VERSIONS["fetch"],
+        inputs={},
+        digest=content,
+        libraries={},
+        llm_id=llm.llm_id,
+        files=files,
+        num_parameters=_num_parameters(local_path(f"{folder}/files"), files),
+    )
+    write_record(f"{folder}/fetched.json", record)
+    return record
+
+
+def _make(recipe: str, folder: Path) -> None:
+    from dtx_tasks.fetch.made import make
+
+    folder.mkdir(parents=True)
+    make(recipe, folder, on_progress=_print_progress)
+
+
+def _print_progress(step: int, total: int, loss: float) -> None:
+    print(json.dumps({"event": "making", "step": step, "total": total, "loss": round(loss, 4)}), flush=True)
+
+
+def _num_parameters(folder: Path, files: tuple[FileEntry, ...]) -> int:
+    """Counted from the headers of the safetensors files (format: 8 bytes of length, then JSON); 0 where there are none."""
+    total = 0
+    for entry in files:
+        if entry.path.endswith(".safetensors"):
+            with (folder / entry.path).open("rb") as file:
+                (length,) = struct.unpack("<Q", file.read(8))
+                header = json.loads(file.read(length))
+            total += sum(prod(tensor["shape"]) for name, tensor in header.items() if name != "__metadata__")
+    return total

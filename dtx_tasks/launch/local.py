@@ -1,0 +1,78 @@
+"""A stage as a process of this machine: the same command that a pod runs."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import psutil
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+GRACE_S = 75.0
+"""From SIGTERM to SIGKILL: the ranks' own grace for a last checkpoint, and a little more."""
+
+
+class LocalProcess:
+    """One running entrypoint, with everything that it started.
+
+    Args:
+        stage: What to run.
+        document_uri: What to run it on.
+        run_key: The round of attempts.
+        environment: Added to this process's own.
+    """
+
+    def __init__(self, stage: str, document_uri: str, run_key: str, environment: Mapping[str, str] | None = None) -> None:
+        command = [sys.executable, "-m", "dtx_tasks.entrypoints", stage, "--document", document_uri, "--run-key", run_key]
+        self._process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, **(environment or {}), "PYTHONUNBUFFERED": "1"},
+            # Ctrl-C in a terminal reaches whole groups: the launcher alone decides when this one stops.
+            start_new_session=True,
+        )
+
+    @property
+    def pid(self) -> int:
+        """Of the entrypoint."""
+        return self._process.pid
+
+    def lines(self) -> Iterator[str]:
+        """What it says, line by line, until it ends."""
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            yield line.decode("utf-8", "replace").rstrip("\n")
+
+    def wait(self) -> int:
+        """Its exit code; negative for the signal that ended it."""
+        return self._process.wait()
+
+    def stop(self, grace_s: float = GRACE_S) -> None:
+        """Asks it to end, waits, and ends whatever of it is left.
+
+        Args:
+            grace_s: Seconds to wait for a last checkpoint.
+        """
+        family = _family(self._process.pid)
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGTERM)
+        _, alive = psutil.wait_procs(family, timeout=grace_s)
+        for process in alive:
+            if process.is_running():
+                process.kill()
+        psutil.wait_procs(alive, timeout=5)
+
+
+def _family(pid: int) -> list[psutil.Process]:
+    try:
+        parent = psutil.Process(pid)
+        return [parent, *parent.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return []

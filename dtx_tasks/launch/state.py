@@ -1,0 +1,100 @@
+"""What can be known of a stage's work without starting it, and what the end of an attempt means."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import TYPE_CHECKING, TypeVar
+
+from dtx_tasks.entrypoints.failures import failure
+from dtx_tasks.errors import ClaimedError, DataError, DivergedError, SpecError
+from dtx_tasks.fetch.fetch import fetched
+from dtx_tasks.prepare.record import prepared
+from dtx_tasks.records import BaseDocument, Layout, Pack, PrepareDocument, StageDocument
+from dtx_tasks.score.record import base_scored, job_scored
+from dtx_tasks.storage import is_claimed, read_record
+from dtx_tasks.train.record import trained
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+Document = TypeVar("Document", bound=StageDocument)
+
+DOCUMENTS: dict[str, type[StageDocument]] = {"fetch": BaseDocument, "prepare": PrepareDocument, "train": Pack, "score": Pack, "score_base": BaseDocument}
+FINAL_CODES = frozenset({SpecError.exit_code, DataError.exit_code, DivergedError.exit_code})
+
+
+class Ending(Enum):
+    """What to do after an attempt."""
+
+    DONE = "done"
+    WAITING = "waiting"
+    RETRY = "retry"
+    FINAL = "final"
+
+
+def ending_of(stage: str, document_uri: str, exit_code: int) -> Ending:
+    """What an exit code and the records that were left mean.
+
+    Args:
+        stage: What was run.
+        document_uri: What it was run on.
+        exit_code: How it ended.
+    """
+    if exit_code == 0:
+        return Ending.DONE
+    if exit_code == ClaimedError.exit_code:
+        return Ending.WAITING
+    document, layout = _read(stage, document_uri)
+    failures = [found for item_id in _unfinished(stage, document, layout) if (found := failure(stage, item_id, document, layout))]
+    is_final = exit_code in FINAL_CODES or (failures and all(found.is_final for found in failures))
+    return Ending.FINAL if is_final else Ending.RETRY
+
+
+def is_finished(stage: str, document_uri: str) -> bool:
+    """Whether every record of a stage is there already: then no process need be started."""
+    document, layout = _read(stage, document_uri)
+    return not list(_unfinished(stage, document, layout))
+
+
+def is_blocked(stage: str, document_uri: str) -> bool:
+    """Whether everything that is left is being done by somebody else, or the experiment's parallelism is used up."""
+    document, layout = _read(stage, document_uri)
+    left = list(_unfinished(stage, document, layout))
+    if left and all(is_claimed(f"{_folder(stage, item_id, document, layout)}/claim.json") for item_id in left):
+        return True
+    if stage in ("fetch", "prepare") or not isinstance(document, Pack | BaseDocument):
+        return False
+    slots = f"{layout.experiment(document.experiment_name, document.plan_id)}/slots"
+    return all(is_claimed(f"{slots}/{number}.json") for number in range(document.parallelism))
+
+
+def _read(stage: str, document_uri: str) -> tuple[StageDocument, Layout]:
+    document = read_record(document_uri, DOCUMENTS[stage])
+    if document is None:
+        raise SpecError(f"{document_uri} is no document of the stage {stage!r}.", "Plan the experiment again.")
+    return document, Layout.of(document_uri)
+
+
+def _unfinished(stage: str, document: StageDocument, layout: Layout) -> Iterator[str]:
+    """Ids of what a stage would still have to do."""
+    if stage == "fetch" and isinstance(document, BaseDocument):
+        yield from () if fetched(layout.llm(document.llm.llm_id)) else (document.llm.llm_id,)
+    elif isinstance(document, PrepareDocument):
+        yield from () if prepared(document, layout) else (document.prepared_id,)
+    elif isinstance(document, BaseDocument):
+        yield from () if base_scored(document, layout) else (document.llm.llm_id,)
+    elif isinstance(document, Pack) and stage == "train":
+        yield from (job.job_id for job in document.jobs if not trained(job, layout))
+    elif isinstance(document, Pack):
+        yield from (job.job_id for job in document.jobs if trained(job, layout) and not job_scored(job, document.scoring, layout))
+
+
+def _folder(stage: str, item_id: str, document: StageDocument, layout: Layout) -> str:
+    if stage == "fetch":
+        return layout.llm(item_id)
+    if stage == "prepare":
+        return layout.prepared(item_id)
+    if stage == "train":
+        return layout.job(item_id)
+    assert isinstance(document, Pack | BaseDocument)
+    return layout.score(item_id, document.scoring.scoring_id)

@@ -1,0 +1,91 @@
+"""The DAG of an experiment: the flow of docs/design.md, expanded when it runs."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import DAG, TriggerRule, task, task_group
+
+from dtx_tasks.orchestration.operator import StageOperator
+from dtx_tasks.orchestration.tasks import PLAN_KEY, list_packs, list_prepare, plan_run, register_best, report_run, select_best
+from dtx_tasks.settings import retry_delay_s
+
+if TYPE_CHECKING:
+    from airflow.sdk import Param
+
+STAGE_RETRIES = 8
+"""Enough for every budget of the failure table together: the stages themselves refuse earlier."""
+
+REGISTER_RETRIES = 10
+
+GRID_NAME = "{{ task.document_name }}"
+
+
+def experiment_dag(
+    dag_id: str, *, team: str, params: dict[str, Param] | None = None, schedule: str | None = None, spec_file: str | None = None, doc_md: str = ""
+) -> DAG:
+    """Builds the DAG.
+
+    Args:
+        dag_id: Its name.
+        team: Whose experiments it runs.
+        params: The trigger form.
+        schedule: A cron expression; None for runs on request.
+        spec_file: The experiment of every run; None where each request brings one.
+        doc_md: What the UI shows about it.
+    """
+    with DAG(
+        dag_id,
+        schedule=schedule,
+        catchup=False,
+        params=params or {},
+        tags=["dtx", team],
+        doc_md=doc_md,
+        max_active_runs=16,
+        max_active_tasks=256,
+        is_paused_upon_creation=False,
+        # A list or a spec must arrive as it was written.
+        render_template_as_native_obj=False,
+    ) as dag:
+        _build(team, spec_file)
+    return dag
+
+
+def _build(team: str, spec_file: str | None) -> None:
+    bases: Any = task(task_id="plan")(plan_run)(team, spec_file)
+    plan_uri = bases[PLAN_KEY]
+    prepared: Any = task(task_id="list_datasets")(list_prepare)(plan_uri)
+    packs: Any = task(task_id="list_packs")(list_packs)(plan_uri)
+    fetch = _mapped("fetch", bases)
+    prepare = _mapped("prepare", prepared, trigger_rule=TriggerRule.ALL_DONE)
+
+    @task_group(group_id="finetune")
+    def finetune(document_uri: str) -> None:
+        """One pack: trained, then scored."""
+        train = _stage("train", document_uri=document_uri, trigger_rule=TriggerRule.ALL_DONE)
+        score = _stage("score", document_uri=document_uri)
+        train >> score
+
+    jobs = finetune.expand(document_uri=packs)
+    score_base = _mapped("score_base", bases, trigger_rule=TriggerRule.ALL_DONE)
+    select: Any = task(task_id="select", trigger_rule=TriggerRule.ALL_DONE)(select_best)(plan_uri)
+    register: Any = task(task_id="register", retries=REGISTER_RETRIES, retry_delay=_delay())(register_best)(plan_uri)
+    report: Any = task(task_id="report", trigger_rule=TriggerRule.ALL_DONE)(report_run)(plan_uri)
+    fetch >> prepare >> [jobs, score_base] >> select >> register >> report
+
+
+def _mapped(stage: str, uris: Any, **settings: Any) -> Any:
+    return StageOperator.partial(task_id=stage, stage=stage, map_index_template=GRID_NAME, **_retries(), **settings).expand(document_uri=uris)
+
+
+def _stage(stage: str, **settings: Any) -> StageOperator:
+    return StageOperator(task_id=stage, stage=stage, map_index_template=GRID_NAME, **_retries(), **settings)
+
+
+def _retries() -> dict[str, Any]:
+    return {"retries": STAGE_RETRIES, "retry_delay": _delay(), "retry_exponential_backoff": 2.0, "max_retry_delay": timedelta(minutes=10)}
+
+
+def _delay() -> timedelta:
+    return timedelta(seconds=retry_delay_s())

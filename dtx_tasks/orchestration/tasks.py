@@ -1,0 +1,147 @@
+"""The light stages as Airflow tasks: they run in the task itself and start no process."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import get_current_context
+from airflow.sdk.exceptions import AirflowFailException
+
+from dtx_tasks.entrypoints.documents import note_run, read_plan, uris_of, write_plan
+from dtx_tasks.entrypoints.planning import plan_document
+from dtx_tasks.errors import DtxError, SpecError
+from dtx_tasks.records import BestVersion, Layout, RegisteredLLM, RunReference
+from dtx_tasks.resolve import Origin
+from dtx_tasks.settings import data_roots, root
+from dtx_tasks.spec import SpecDocument, load_text
+from dtx_tasks.spec.form import spec_of
+from dtx_tasks.storage import local_path, read_record
+
+if TYPE_CHECKING:
+    from dtx_tasks.records import ExperimentPlan
+
+
+PLAN_KEY = "plan"
+"""XCom key of the plan's URI, beside the list that Airflow maps over."""
+
+
+def plan_run(team: str, spec_file: str | None = None) -> list[str]:
+    """Plans the experiment of this run and writes its documents.
+
+    Args:
+        team: Whose DAG this is.
+        spec_file: The file of a scheduled experiment; by default the run's conf is the spec.
+
+    Returns:
+        The documents of the base LLMs, by URI: nothing of the author's text goes through Airflow.
+
+    Raises:
+        AirflowFailException: The spec has mistakes; trying again would not help.
+    """
+    context: Any = get_current_context()
+    run = context["dag_run"]
+    try:
+        # Not the params: Airflow merges the form's examples into those, and renders them.
+        plan = _planned(*(_scheduled(spec_file) if spec_file else _requested(dict(run.conf or {}))))
+        if plan.team != team:
+            raise SpecError(f"the experiment: team: this DAG belongs to the team {team!r} (got {plan.team!r}).", "Use that team's DAG.")
+    except DtxError as error:
+        raise AirflowFailException(str(error)) from error
+    uris = write_plan(plan, root())
+    note_run(plan, root(), run.dag_id, run.run_id)
+    context["ti"].xcom_push(PLAN_KEY, uris.plan)
+    return uris.bases
+
+
+def list_prepare(plan_uri: str) -> list[str]:
+    """The documents of the PreparedDatasets: Airflow maps over what a task returns, one list each."""
+    plan, layout = _of(plan_uri)
+    return uris_of(plan, layout.root).prepare
+
+
+def list_packs(plan_uri: str) -> list[str]:
+    """The documents of the packs."""
+    plan, layout = _of(plan_uri)
+    return uris_of(plan, layout.root).packs
+
+
+def select_best(plan_uri: str | None) -> str:
+    """Judges what was scored; fails with every reason when nothing was."""
+    from dtx_tasks.select import NothingScoredError, select
+
+    plan, layout = _of(plan_uri)
+    try:
+        return select(plan, layout).reason
+    except NothingScoredError as error:
+        raise AirflowFailException(str(error)) from error
+
+
+def register_best(plan_uri: str) -> str:
+    """Brings MLflow up to date and registers the best version; retried while MLflow cannot be reached."""
+    from dtx_tasks.register import register
+
+    plan, layout = _of(plan_uri)
+    verdict = read_record(f"{layout.experiment(plan.name, plan.plan_id)}/verdict.json", BestVersion)
+    if verdict is None:
+        raise AirflowFailException("There is no verdict to register.")
+    registered = register(plan, verdict, _reference(), layout)
+    return f"{registered.registered_name} version {registered.version}" if registered else "The base is the best: nothing is registered."
+
+
+def report_run(plan_uri: str | None) -> str:
+    """Writes the report, and ends as the run deserves: with the reason when it failed."""
+    from dtx_tasks.report import write_report
+
+    plan, layout = _of(plan_uri)
+    folder = layout.experiment(plan.name, plan.plan_id)
+    verdict, registered = read_record(f"{folder}/verdict.json", BestVersion), read_record(f"{folder}/registered.json", RegisteredLLM)
+    uri = write_report(plan, layout)
+    if verdict is None:
+        raise AirflowFailException(f"No job could be judged; the reasons are in {uri}.")
+    if not verdict.is_base and (registered is None or registered.inputs != {"verdict": verdict.digest}):
+        raise AirflowFailException(f"The best version is not registered in MLflow; the verdict is in {uri}.")
+    return uri
+
+
+def _requested(conf: dict[str, Any]) -> tuple[SpecDocument, Origin]:
+    """A spec that came by REST or by the form: it may read only what the platform allows."""
+    spec = spec_of(conf)
+    if isinstance(spec, dict):
+        return SpecDocument("the request", spec), Origin(None, data_roots())
+    path = local_path(spec).resolve()
+    if not any(path.is_relative_to(allowed) for allowed in data_roots()):
+        raise SpecError(f"the request: spec_uri: lies outside the folders that requests may read (got {spec!r}).", "Use `dtx submit`.")
+    return _file(path), Origin(path.parent, data_roots())
+
+
+def _scheduled(spec_file: str) -> tuple[SpecDocument, Origin]:
+    path = Path(spec_file)
+    return _file(path), Origin(path.parent)
+
+
+def _file(path: Path) -> SpecDocument:
+    try:
+        return load_text(path.read_text(encoding="utf-8-sig"), str(path))
+    except (OSError, UnicodeDecodeError) as error:
+        raise SpecError(f"{path}: cannot be read: {error}.") from None
+
+
+def _planned(document: SpecDocument, origin: Origin) -> ExperimentPlan:
+    return plan_document(document, origin)
+
+
+def _of(plan_uri: str | None) -> tuple[ExperimentPlan, Layout]:
+    if not plan_uri:
+        raise AirflowFailException("The experiment could not be planned; the log of the task `plan` says why.")
+    return read_plan(plan_uri), Layout.of(plan_uri)
+
+
+def _reference() -> RunReference:
+    run: Any = get_current_context()["dag_run"]
+    # Any team's layout leads there: the reference names the team.
+    for team in Path(root()).iterdir():
+        found = read_record(Layout(root(), team.name).run_reference(run.dag_id, run.run_id), RunReference)
+        if found:
+            return found
+    raise AirflowFailException("This run is not noted: clear its task `plan`.")

@@ -1,0 +1,8 @@
+"""From resolved inputs to a plan: jobs with identities, de-duplicated, in packs. Pure: no I/O, no clock, no chance."""
+
+from dtx_tasks.plan.estimate import estimate_s
+from dtx_tasks.plan.identity import CODE_VERSIONS
+from dtx_tasks.plan.inputs import ResolvedInputs
+from dtx_tasks.plan.make import make_plan
+
+__all__ = ["CODE_VERSIONS", "ResolvedInputs", "estimate_s", "make_plan"]

@@ -1,0 +1,59 @@
+"""Identities: content hashes of what changes the result, and of nothing else."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from dtx_tasks.records import digest_of
+from dtx_tasks.spec.hyperparameters import LORA_ONLY, WITHOUT_EFFECT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from dtx_tasks.records import DatasetSource, LLMSource
+    from dtx_tasks.spec import FinetuneExperiment, Hyperparameters, Scoring
+
+CODE_VERSIONS = {"fetch": 1, "prepare": 1, "train": 1, "score": 1, "select": 1, "register": 1}
+"""Raised by hand when a stage's code changes its result: everything it made is then made again."""
+
+
+def prepared_id(llm: LLMSource, dataset: DatasetSource, cutoff_len: int) -> str:
+    """Of a PreparedDataset: rows, mapping, tokenizer, template and length."""
+    return digest_of(["prepared", CODE_VERSIONS["prepare"], llm.revision, llm.template, dataset.digest, cutoff_len])
+
+
+def job_id(llm: LLMSource, dataset: DatasetSource, values: Hyperparameters, seed: int) -> str:
+    """Of a FinetuneJob: base revision, the rows it learns from and how they are written, hyperparameters and seed.
+
+    The rows of the other splits stay out, so that a corrected test row costs no training.
+    """
+    base = [llm.kind, llm.revision, llm.template]
+    return digest_of(["job", CODE_VERSIONS["train"], base, dataset.train_digest, learned_values(values), seed])
+
+
+def learned_values(values: Hyperparameters) -> dict[str, Any]:
+    """The hyperparameters that change what is learned."""
+    unused = WITHOUT_EFFECT | (LORA_ONLY if values.finetuning_type == "full" else frozenset())
+    named = {key: value for key, value in values.model_dump(mode="json").items() if key not in unused}
+    if "lora_alpha" in named:
+        named["lora_alpha"] = lora_alpha(values)
+    if values.max_steps is not None:
+        del named["num_train_epochs"]
+    return named
+
+
+def lora_alpha(values: Hyperparameters) -> int:
+    """The adapters' scale: twice the rank where the author named none."""
+    return values.lora_alpha if values.lora_alpha is not None else 2 * values.lora_rank
+
+
+def scoring_id(scoring: Scoring, datasets: Iterable[DatasetSource]) -> str:
+    """Of a way to score on certain rows."""
+    judged = scoring.model_dump(mode="json", exclude={"name", "description", "batch_size"})
+    return digest_of(["scoring", CODE_VERSIONS["score"], judged, sorted(dataset.scored_digest for dataset in datasets)])
+
+
+def plan_id(experiment: FinetuneExperiment, checkpoint_ids: Iterable[str], scoring: str) -> str:
+    """Of a plan: the same jobs judged in the same way, to the same end."""
+    end = [experiment.name, experiment.team, experiment.selection.model_dump(mode="json"), experiment.registered_name]
+    return digest_of(["plan", end, sorted(checkpoint_ids), scoring])

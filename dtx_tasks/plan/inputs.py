@@ -1,0 +1,16 @@
+"""What `resolve` found out: the experiment with nothing left to look up."""
+
+from __future__ import annotations
+
+from dtx_tasks.records import DatasetSource, LLMSource, Record
+from dtx_tasks.spec import FinetuneExperiment, Hyperparameters, Scoring
+
+
+class ResolvedInputs(Record):
+    """An experiment and everything that its names stand for."""
+
+    experiment: FinetuneExperiment
+    llms: dict[str, LLMSource]
+    datasets: dict[str, DatasetSource]
+    groups: dict[str, Hyperparameters]
+    scoring: Scoring

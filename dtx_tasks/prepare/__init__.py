@@ -1,0 +1,1 @@
+"""Tokenises a Dataset once for each distinct tokenizer, template and length."""

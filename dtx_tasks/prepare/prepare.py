@@ -1,0 +1,152 @@
+"""Checks every row of a Dataset, tokenises the train split with its label mask, and lays out the rows to score on."""
+
+from __future__ import annotations
+
+import json
+import os
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+from transformers import AutoTokenizer
+
+from dtx_tasks.dataset import rows_of
+from dtx_tasks.errors import ClaimedError, DataError, TransientError
+from dtx_tasks.plan import CODE_VERSIONS
+from dtx_tasks.records import FetchedLLM, Layout, PreparedDataset, PrepareDocument, SplitStatistics, digest_of
+from dtx_tasks.prepare.record import prepared
+from dtx_tasks.storage import claim, local_path, manifest, read_record, remove, sha256_of, write_record
+from dtx_tasks.template import answer_ids, chat_template, prompt_ids
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from dtx_tasks.dataset import Row
+    from dtx_tasks.records import DatasetSource
+    from dtx_tasks.template.render import Tokenizer
+
+IGNORED_LABEL = -100
+"""What torch's cross entropy leaves out of the loss."""
+
+TRAIN_FILE = "train.arrow"
+TOKENIZER_FOLDER = "tokenizer"
+
+
+def prepare(document: PrepareDocument, layout: Layout, owner: str) -> PreparedDataset:
+    """Prepares the Dataset of a document.
+
+    Args:
+        document: Which Dataset, for which LLM.
+        layout: Where everything is.
+        owner: Who asks, for the claim.
+
+    Raises:
+        ClaimedError: Another process is preparing it.
+        DataError: Rows are wrong, or a file has changed since the plan was made.
+        TransientError: The base LLM is not on storage.
+    """
+    base = read_record(f"{layout.llm(document.llm.llm_id)}/fetched.json", FetchedLLM)
+    if base is None:
+        raise TransientError(f"The base LLM {document.llm.name} is not on storage.", "The fetch stage says why.")
+    folder = layout.prepared(document.prepared_id)
+    finished = prepared(document, layout)
+    if finished:
+        return finished
+    held = claim(f"{folder}/claim.json", owner)
+    if held is None:
+        raise ClaimedError(f"{document.dataset.name} is being prepared by another process.")
+    with held:
+        return prepared(document, layout) or _prepare(document, base, layout)
+
+
+def _prepare(document: PrepareDocument, base: FetchedLLM, layout: Layout) -> PreparedDataset:
+    folder = layout.prepared(document.prepared_id)
+    partial = f"{folder}/partial"
+    remove(partial)
+    target = local_path(partial)
+    target.mkdir(parents=True)
+    tokenizer = AutoTokenizer.from_pretrained(local_path(f"{layout.llm(document.llm.llm_id)}/files"))
+    tokenizer.chat_template = chat_template(tokenizer, document.llm.template)
+    tokenizer.save_pretrained(target / TOKENIZER_FOLDER)
+
+    rows, ignored = _checked_rows(document.dataset)
+    train = _write_train(rows.pop("train")[: document.dataset.max_samples], tokenizer, document, target / TRAIN_FILE)
+    for split, scored in rows.items():
+        _write_scored(scored, target / f"{split}.jsonl")
+
+    files = manifest(partial)
+    remove(f"{folder}/files")
+    os.replace(target, local_path(f"{folder}/files"))
+    record = PreparedDataset(
+        code_version=CODE_VERSIONS["prepare"],
+        inputs={"llm": base.digest},
+        digest=digest_of([entry.model_dump() for entry in files], 64),
+        train_digest=digest_of([entry.model_dump() for entry in files if not entry.path.endswith(".jsonl")], 64),
+        libraries={name: version(name) for name in ("transformers", "tokenizers", "pyarrow")},
+        prepared_id=document.prepared_id,
+        dataset_name=document.dataset.name,
+        files=files,
+        train=train,
+        num_scored_rows={split: len(scored) for split, scored in rows.items()},  # type: ignore[misc]
+        ignored_columns=ignored,
+    )
+    write_record(f"{folder}/prepared.json", record)
+    return record
+
+
+def _checked_rows(dataset: DatasetSource) -> tuple[dict[str, list[Row]], tuple[str, ...]]:
+    """The rows of every split; the mistakes of all files together when there are any."""
+    rows: dict[str, list[Row]] = {}
+    mistakes: list[str] = []
+    ignored: set[str] = set()
+    for split, file in dataset.files.items():
+        path = Path(file.path)
+        if not path.is_file() or sha256_of(path) != file.sha256:
+            raise DataError(f"{file.label} has changed since the experiment was planned.", "Start the experiment again.")
+        try:
+            checked = rows_of(path, file.label, dataset.columns)
+        except DataError as error:
+            mistakes.append(error.message)
+            continue
+        rows[split] = checked.rows
+        ignored |= set(checked.ignored_columns)
+    if mistakes:
+        raise DataError("\n".join(mistakes))
+    return rows, tuple(sorted(ignored))
+
+
+def _write_train(rows: list[Row], tokenizer: Tokenizer, document: PrepareDocument, path: Path) -> SplitStatistics:
+    label = document.dataset.files["train"].label
+    encoded = [_encode(row, tokenizer, document.cutoff_len, label) for row in rows]
+    columns = {
+        "input_ids": pa.array([ids for ids, _, _ in encoded], pa.list_(pa.int32())),
+        "labels": pa.array([labels for _, labels, _ in encoded], pa.list_(pa.int32())),
+    }
+    table = pa.table(columns)
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    return SplitStatistics(
+        num_rows=len(rows),
+        num_tokens=sum(len(ids) for ids, _, _ in encoded),
+        num_trained_tokens=sum(label != IGNORED_LABEL for _, labels, _ in encoded for label in labels),
+        num_truncated=sum(is_cut for _, _, is_cut in encoded),
+        longest_tokens=max(len(ids) for ids, _, _ in encoded),
+    )
+
+
+def _encode(row: Row, tokenizer: Tokenizer, cutoff_len: int, label: str) -> tuple[list[int], list[int], bool]:
+    """Token ids, labels and whether the row was cut off."""
+    prompt = prompt_ids(tokenizer, row.messages())
+    answer = answer_ids(tokenizer, row.messages(), row.answer)
+    if len(prompt) >= cutoff_len:
+        problem = f"{label}:{row.line}: row: the prompt alone has {len(prompt)} tokens, cutoff_len is {cutoff_len}."
+        raise DataError(problem, "Nothing of the answer would be learned: raise cutoff_len or shorten the row.")
+    ids = [*prompt, *answer]
+    labels = [IGNORED_LABEL] * len(prompt) + answer
+    return ids[:cutoff_len], labels[:cutoff_len], len(ids) > cutoff_len
+
+
+def _write_scored(rows: Iterable[Row], path: Path) -> None:
+    lines = [json.dumps({"row_id": row.row_id, "messages": row.messages(), "answer": row.answer}, ensure_ascii=False) for row in rows]
+    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")

@@ -1,0 +1,163 @@
+"""The documents that a plan writes: what a stage is told, and all it is told."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from dtx_tasks.records.base import Record, digest_of
+from dtx_tasks.spec import Columns, Hyperparameters, Resources, Scoring, Selection, Split
+
+
+class LLMSource(Record):
+    """A base LLM, resolved."""
+
+    name: str
+    llm_id: str
+    """Content hash of the source and its revision."""
+    kind: Literal["local", "made"]
+    source: str
+    """The folder, or the recipe of a made model."""
+    revision: str
+    """Digest of the folder's files, or the recipe's version."""
+    template: str
+    num_bytes: int
+    """Size of the folder; 0 for a model that is not made yet."""
+
+
+class FileSource(Record):
+    """One file of a Dataset."""
+
+    path: str
+    """Where `resolve` found it."""
+    label: str
+    """What messages call it: the path as its author wrote it."""
+    sha256: str
+    num_bytes: int
+    num_rows: int
+    """Readable rows; 0 when the file cannot be read as rows."""
+    num_characters: int
+    """Characters of the readable rows' texts."""
+
+
+class DatasetSource(Record):
+    """A Dataset, resolved."""
+
+    name: str
+    format: Literal["alpaca"]
+    columns: Columns
+    max_samples: int | None
+    files: dict[Split, FileSource]
+    problem: str
+    """What is wrong with its rows, empty when nothing is."""
+
+    @property
+    def digest(self) -> str:
+        """What its rows are: changes with a row, a column mapping or the number of samples, not with a path or a name."""
+        return digest_of([self.train_digest, self.scored_digest])
+
+    @property
+    def train_digest(self) -> str:
+        """The same of the rows to learn from."""
+        return digest_of([self._reading, self.max_samples, self.files["train"].sha256])
+
+    @property
+    def scored_digest(self) -> str:
+        """The same of the rows to score on."""
+        return digest_of([self._reading, {split: file.sha256 for split, file in self.files.items() if split != "train"}])
+
+    @property
+    def _reading(self) -> list[object]:
+        return [self.format, self.columns.model_dump()]
+
+
+class StageDocument(Record):
+    """What every document of a stage says."""
+
+    team: str
+    experiment_name: str
+    plan_id: str
+    name: str
+    """What a person reads in the grid: a slug and an id."""
+
+
+class PrepareDocument(StageDocument):
+    """Prepare one Dataset for one tokenizer and template."""
+
+    prepared_id: str
+    llm: LLMSource
+    dataset: DatasetSource
+    cutoff_len: int
+
+
+class ScoringDocument(Record):
+    """How, and on which rows, everything of a plan is scored."""
+
+    scoring_id: str
+    """Content hash of the Scoring and of the Datasets whose rows are scored."""
+    scoring: Scoring
+    datasets: dict[str, tuple[str, ...]]
+    """For each Dataset the prepared ids that hold its rows; any one of them will do."""
+
+
+class FinetuneJob(Record):
+    """One LLM x one Dataset x one set of hyperparameters x one seed, resolved."""
+
+    job_id: str
+    name: str
+    """`llm / dataset / hyperparameters`, and the seed where it tells jobs apart."""
+    llm: LLMSource
+    dataset_name: str
+    group_name: str
+    prepared_id: str
+    hyperparameters: Hyperparameters
+    seed: int
+    num_steps: int
+    """Optimiser steps."""
+    num_tokens: int
+    """Estimated tokens trained on, padding not counted."""
+
+
+class Pack(StageDocument):
+    """The jobs that share one process."""
+
+    pack_id: str
+    jobs: tuple[FinetuneJob, ...]
+    resources: Resources
+    parallelism: int
+    scoring: ScoringDocument
+
+
+class BaseDocument(StageDocument):
+    """One base LLM: fetched, and scored as it is."""
+
+    llm: LLMSource
+    prepared_ids: tuple[str, ...]
+    """PreparedDatasets of this LLM: any one of them holds its tokenizer with the template."""
+    parallelism: int
+    resources: Resources
+    scoring: ScoringDocument
+
+
+class ExperimentPlan(Record):
+    """Everything that will be done, and under which identities."""
+
+    plan_id: str
+    team: str
+    name: str
+    description: str
+    datasets: tuple[DatasetSource, ...]
+    prepared: tuple[PrepareDocument, ...]
+    packs: tuple[Pack, ...]
+    bases: tuple[BaseDocument, ...]
+    merged: dict[str, str]
+    """Names of jobs that equal an earlier one, and the name of that one."""
+    scoring: ScoringDocument
+    selection: Selection
+    resources: Resources
+    parallelism: int
+    registered_name: str
+
+    @property
+    def jobs(self) -> tuple[FinetuneJob, ...]:
+        """Every job, in the order of the packs."""
+        return tuple(job for pack in self.packs for job in pack.jobs)

@@ -1,0 +1,115 @@
+"""The files behind an LLM or a Dataset: where they are, what they are, and whether they may be read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dtx_tasks.catalog.recipes import MADE_MODELS
+from dtx_tasks.dataset import check_file
+from dtx_tasks.errors import Mistake, nearest
+from dtx_tasks.records import DatasetSource, FileSource, LLMSource, digest_of
+from dtx_tasks.spec import SPLITS
+from dtx_tasks.storage import manifest, sha256_of
+
+if TYPE_CHECKING:
+    from dtx_tasks.spec import LLM, Dataset, Split
+
+MADE = "made:"
+
+
+@dataclass(frozen=True)
+class Allowed:
+    """What relative paths count from (None: they mean nothing), and the folders they may lead into (None: any)."""
+
+    folder: Path | None
+    roots: tuple[Path, ...] | None
+
+    def find(self, written: str) -> Path | Mistake:
+        """The absolute path that was meant, if it may be read and is there."""
+        if "://" in written:
+            return Mistake("", f"this source cannot be reached yet (got {written!r})", "Use a local path.")
+        path = Path(written).expanduser()
+        if not path.is_absolute() and self.folder is None:
+            return Mistake("", f"a relative path means nothing here (got {written!r})", "Use `dtx submit`, which hands over local files.")
+        found = ((self.folder or Path()) / path).resolve()
+        if self.roots is not None and not any(found.is_relative_to(root) for root in self.roots):
+            return Mistake("", f"lies outside the folders that requests may read (got {written!r})", "Use `dtx submit`, or have the folder added to DTX_DATA_ROOTS.")
+        if not found.exists():
+            return Mistake("", f"is not there (got {written!r})", f"Looked for {found}.")
+        return found
+
+
+def resolve_llm(llm: LLM, allowed: Allowed) -> LLMSource | Mistake:
+    """The revision of a base LLM: the digest of its files, or its recipe's version."""
+    if llm.source.startswith(MADE):
+        recipe = llm.source.removeprefix(MADE)
+        if recipe not in MADE_MODELS:
+            return Mistake(".source", f"there is no recipe of this name (got {recipe!r})", nearest(recipe, MADE_MODELS))
+        return _llm_source(llm, "made", recipe, f"{recipe}@{MADE_MODELS[recipe]}", 0)
+    if "://" in llm.source or llm.source.startswith("hf:"):
+        remedy = "Download it first, `hf download NAME --local-dir models/NAME`, and give that folder."
+        return Mistake(".source", f"models are not fetched from the network yet (got {llm.source!r})", remedy)
+    folder = allowed.find(llm.source)
+    if isinstance(folder, Mistake):
+        return Mistake(".source", folder.problem, folder.remedy)
+    if not (folder / "config.json").is_file():
+        return Mistake(".source", f"is not a model in Hugging Face layout (got {llm.source!r})", f"There is no config.json in {folder}.")
+    files = manifest(str(folder))
+    return _llm_source(llm, "local", str(folder), digest_of([entry.model_dump() for entry in files], 64), sum(entry.num_bytes for entry in files))
+
+
+def _llm_source(llm: LLM, kind: str, source: str, revision: str, num_bytes: int) -> LLMSource:
+    return LLMSource(
+        name=llm.name,
+        llm_id=digest_of(["llm", kind, revision, llm.template]),
+        kind=kind,  # type: ignore[arg-type]
+        source=source,
+        revision=revision,
+        template=llm.template,
+        num_bytes=num_bytes,
+    )
+
+
+def resolve_dataset(dataset: Dataset, allowed: Allowed) -> tuple[DatasetSource | None, list[Mistake]]:
+    """The digests and row counts of a Dataset's files.
+
+    Returns:
+        The Dataset, or None where a file is missing; and what is wrong with the paths. Bad rows are no mistake here:
+        `prepare` refuses this one Dataset and leaves the others alone.
+    """
+    files: dict[Split, FileSource] = {}
+    mistakes: list[Mistake] = []
+    problems: list[str] = []
+    for split in SPLITS:
+        written = dataset.path_of(split)
+        if written is None:
+            continue
+        found = allowed.find(written)
+        if isinstance(found, Path) and found.is_dir():
+            found = Mistake("", f"is a folder (got {written!r})", "Name a file.")
+        if isinstance(found, Mistake):
+            mistakes.append(Mistake(f".{split}", found.problem, found.remedy))
+            continue
+        checked = check_file(found, written, dataset.columns)
+        problems += [str(problem) for problem in checked.problems[:1]]
+        files[split] = FileSource(
+            path=str(found),
+            label=written,
+            sha256=sha256_of(found),
+            num_bytes=found.stat().st_size,
+            num_rows=len(checked.rows),
+            num_characters=sum(len(row.prompt) + len(row.answer) + len(row.system) for row in checked.rows),
+        )
+    if mistakes:
+        return None, mistakes
+    source = DatasetSource(
+        name=dataset.name,
+        format=dataset.format,
+        columns=dataset.columns,
+        max_samples=dataset.max_samples,
+        files=files,
+        problem=problems[0] if problems else "",
+    )
+    return source, []

@@ -1,0 +1,47 @@
+"""A hyperparameter group and everything it extends, as one set of values."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dtx_tasks.errors import Mistake, nearest
+from dtx_tasks.spec import Hyperparameters
+from dtx_tasks.spec.hyperparameters import LORA_ONLY
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from dtx_tasks.spec import HyperparameterGroup
+
+
+def merged_values(group: HyperparameterGroup, known: Mapping[str, HyperparameterGroup]) -> Hyperparameters | Mistake:
+    """The values of a group: its own, then those it extends, then the defaults.
+
+    Args:
+        group: The group.
+        known: Every group, by name.
+
+    Returns:
+        The values, or what is wrong with the chain of `extends` or with the values together.
+    """
+    chain = [group]
+    while (parent := chain[-1].extends) is not None:
+        if parent not in known:
+            return Mistake(".extends", f"there is no HyperparameterGroup of this name (got {parent!r})", nearest(parent, known))
+        if any(parent == link.name for link in chain):
+            return Mistake(".extends", f"goes in a circle through {parent!r}", "End the chain in a group that extends nothing.")
+        chain.append(known[parent])
+    named: dict[str, object] = {}
+    for link in reversed(chain):
+        named |= link.own_values()
+    return _refused(named) or Hyperparameters.model_validate(named)
+
+
+def _refused(named: dict[str, object]) -> Mistake | None:
+    adapters = sorted(LORA_ONLY & named.keys())
+    if named.get("finetuning_type") == "full" and adapters:
+        return Mistake(f".{adapters[0]}", "has no effect with finetuning_type: full", "Remove it, or train with finetuning_type: lora.")
+    micro, total = named.get("per_device_train_batch_size"), named.get("global_batch_size", Hyperparameters().global_batch_size)
+    if isinstance(micro, int) and isinstance(total, int) and total % micro:
+        return Mistake(".per_device_train_batch_size", f"must divide global_batch_size {total} (got {micro})", "Accumulation takes whole steps.")
+    return None

@@ -1,0 +1,1 @@
+"""Scores every job and every distinct base on the same rows, in the same way."""

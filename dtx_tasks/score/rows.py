@@ -1,0 +1,105 @@
+"""The rows that everything of a plan is scored on: the same ones for every job and every base."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+
+from dtx_tasks.errors import DataError
+from dtx_tasks.records import Layout, PreparedDataset, digest_of
+from dtx_tasks.storage import read_bytes, read_record
+
+if TYPE_CHECKING:
+    from dtx_tasks.records import ScoringDocument
+    from dtx_tasks.spec import Split
+
+
+@dataclass(frozen=True)
+class ScoredRow:
+    """One question with the answer that it should get.
+
+    Attributes:
+        row_id: Content hash.
+        split: `validation` decides, `test` is reported.
+        messages: The conversation up to the answer.
+        answer: The reference.
+    """
+
+    row_id: str
+    split: Split
+    messages: list[dict[str, str]]
+    answer: str
+
+
+@dataclass(frozen=True)
+class ScoredRows:
+    """The rows, and what should be known about them.
+
+    Attributes:
+        rows: In the order of their content hashes.
+        is_cross_fitted: There was one split only, so each row was given one role by its hash.
+        left_out_datasets: Datasets that could not be prepared.
+    """
+
+    rows: tuple[ScoredRow, ...]
+    is_cross_fitted: bool
+    left_out_datasets: tuple[str, ...]
+
+    @property
+    def digest(self) -> str:
+        """Which rows these are, and in which roles."""
+        return digest_of([[row.row_id, row.split] for row in self.rows], 64)
+
+
+def scored_rows(document: ScoringDocument, layout: Layout) -> ScoredRows:
+    """The de-duplicated union of the validation and of the test splits of all the Datasets.
+
+    Args:
+        document: Which Datasets, and how many rows at most.
+        layout: Where they are.
+
+    Raises:
+        DataError: There is no row to score on.
+    """
+    found: dict[str, ScoredRow] = {}
+    left_out: list[str] = []
+    for name, prepared_ids in sorted(document.datasets.items()):
+        folder = next((folder for folder in map(layout.prepared, prepared_ids) if read_record(f"{folder}/prepared.json", PreparedDataset)), None)
+        if folder is None:
+            left_out.append(name)
+            continue
+        for row in _rows_of(folder):
+            # A row of two splits counts where it decides: the test rows stay untouched by the choice.
+            if row.row_id not in found or row.split == "validation":
+                found[row.row_id] = row
+    rows = [found[row_id] for row_id in sorted(found)]
+    is_cross_fitted = len({row.split for row in rows}) == 1
+    if is_cross_fitted:
+        rows = [ScoredRow(row.row_id, _role(row.row_id), row.messages, row.answer) for row in rows]
+    rows = _limited(rows, document.scoring.max_samples)
+    if not rows:
+        raise DataError("There is no row to score on.", "No Dataset with a validation or test split could be prepared.")
+    return ScoredRows(tuple(rows), is_cross_fitted, tuple(left_out))
+
+
+def _rows_of(folder: str) -> list[ScoredRow]:
+    rows = []
+    for split in ("test", "validation"):
+        try:
+            text = read_bytes(f"{folder}/files/{split}.jsonl").decode()
+        except FileNotFoundError:
+            continue
+        rows += [ScoredRow(values["row_id"], cast("Split", split), values["messages"], values["answer"]) for values in map(json.loads, text.rstrip("\n").split("\n"))]
+    return rows
+
+
+def _role(row_id: str) -> Split:
+    return "validation" if int(row_id[-1], 16) % 2 else "test"
+
+
+def _limited(rows: list[ScoredRow], most: int | None) -> list[ScoredRow]:
+    if most is None:
+        return rows
+    kept = {split: [row.row_id for row in rows if row.split == split][:most] for split in ("validation", "test")}
+    return [row for row in rows if row.row_id in kept[row.split]]

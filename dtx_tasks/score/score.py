@@ -1,0 +1,129 @@
+"""From a checkpoint to its two ScoreCards, from one model load, with every prediction kept."""
+
+from __future__ import annotations
+
+import json
+import time
+from importlib.metadata import version
+from math import sqrt
+from statistics import fmean, stdev
+from typing import TYPE_CHECKING
+
+from dtx_tasks.errors import ClaimedError, TransientError
+from dtx_tasks.plan import CODE_VERSIONS
+from dtx_tasks.records import BaseDocument, FetchedLLM, FinetuneJob, Layout, LLMCheckpoint, PreparedDataset, Score, ScoreCard, ScoreCards, digest_of
+from dtx_tasks.score.generate import Generator
+from dtx_tasks.score.metrics import measure
+from dtx_tasks.score.record import scored
+from dtx_tasks.score.rows import ScoredRows, scored_rows
+from dtx_tasks.storage import claim, local_path, manifest, read_record, write_bytes, write_record
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dtx_tasks.records import ScoringDocument
+    from dtx_tasks.spec import Split
+
+PREDICTIONS = "predictions.jsonl"
+
+
+def score_job(job: FinetuneJob, scoring: ScoringDocument, layout: Layout, owner: str) -> ScoreCards:
+    """Scores what a job's training wrote.
+
+    Args:
+        job: Which job.
+        scoring: How, and on which rows.
+        layout: Where everything is.
+        owner: Who asks, for the claim.
+
+    Raises:
+        ClaimedError: Another process is scoring it.
+        TransientError: The job has no checkpoint.
+    """
+    folder = layout.job(job.job_id)
+    checkpoint = read_record(f"{folder}/result.json", LLMCheckpoint)
+    if checkpoint is None:
+        raise TransientError(f"{job.name} has no checkpoint to score.")
+
+    def load() -> Generator:
+        files = local_path(f"{folder}/checkpoint")
+        if checkpoint.finetuning_type == "full":
+            return Generator(files, files)
+        return Generator(local_path(f"{layout.llm(job.llm.llm_id)}/files"), files, files)
+
+    return _score(job.job_id, checkpoint.digest, scoring, layout, owner, load)
+
+
+def score_base(document: BaseDocument, layout: Layout, owner: str) -> ScoreCards:
+    """Scores a base LLM as it is, with the template that its jobs are trained with.
+
+    Raises:
+        ClaimedError: Another process is scoring it.
+        TransientError: The base or its tokenizer is not on storage.
+    """
+    folder = layout.llm(document.llm.llm_id)
+    base = read_record(f"{folder}/fetched.json", FetchedLLM)
+    prepared = next((found for found in map(layout.prepared, document.prepared_ids) if read_record(f"{found}/prepared.json", PreparedDataset)), None)
+    if base is None or prepared is None:
+        raise TransientError(f"The base LLM {document.llm.name} cannot be scored: it or its rows are not on storage.", "The stages before say why.")
+    files, tokenizer = local_path(f"{folder}/files"), local_path(f"{prepared}/files/tokenizer")
+    return _score(document.llm.llm_id, base.digest, document.scoring, layout, owner, lambda: Generator(files, tokenizer))
+
+
+def _score(checkpoint_id: str, digest: str, scoring: ScoringDocument, layout: Layout, owner: str, load: Callable[[], Generator]) -> ScoreCards:
+    finished = scored(checkpoint_id, digest, scoring, layout)
+    if finished:
+        return finished
+    rows = scored_rows(scoring, layout)
+    folder = layout.score(checkpoint_id, scoring.scoring_id)
+    inputs = {"checkpoint": digest, "rows": rows.digest}
+    held = claim(f"{folder}/claim.json", owner)
+    if held is None:
+        raise ClaimedError(f"{checkpoint_id} is being scored by another process.")
+    with held:
+        return scored(checkpoint_id, digest, scoring, layout) or _generate(checkpoint_id, inputs, scoring, rows, folder, load)
+
+
+def _generate(
+    checkpoint_id: str, inputs: dict[str, str], scoring: ScoringDocument, rows: ScoredRows, folder: str, load: Callable[[], Generator]
+) -> ScoreCards:
+    started_at = time.monotonic()
+    answers = load().answer([row.messages for row in rows.rows], scoring.scoring)
+    measured = [measure(scoring.scoring.metrics, answer, row.answer) for answer, row in zip(answers, rows.rows, strict=True)]
+    lines = [
+        json.dumps(
+            {"row_id": row.row_id, "split": row.split, "messages": row.messages, "reference": row.answer, "prediction": answer, "scores": scores},
+            ensure_ascii=False,
+        )
+        for row, answer, scores in zip(rows.rows, answers, measured, strict=True)
+    ]
+    write_bytes(f"{folder}/files/{PREDICTIONS}", "".join(f"{line}\n" for line in lines).encode())
+    files = manifest(f"{folder}/files")
+    by_split: dict[Split, list[dict[str, float]]] = {}
+    for row, scores in zip(rows.rows, measured, strict=True):
+        by_split.setdefault(row.split, []).append(scores)
+    record = ScoreCards(
+        code_version=CODE_VERSIONS["score"],
+        inputs=inputs,
+        digest=digest_of([entry.model_dump() for entry in files], 64),
+        libraries={name: version(name) for name in ("torch", "transformers", "peft", "sacrebleu", "rouge-score")},
+        checkpoint_id=checkpoint_id,
+        scoring_id=scoring.scoring_id,
+        rows_digest=rows.digest,
+        is_cross_fitted=rows.is_cross_fitted,
+        left_out_datasets=rows.left_out_datasets,
+        cards={split: _card(split, scores) for split, scores in by_split.items()},
+        files=files,
+        score_s=round(time.monotonic() - started_at, 2),
+    )
+    write_record(f"{folder}/scores.json", record)
+    return record
+
+
+def _card(split: Split, scores: list[dict[str, float]]) -> ScoreCard:
+    return ScoreCard(split=split, num_rows=len(scores), scores={metric: _mean(metric, [row[metric] for row in scores]) for metric in scores[0]})
+
+
+def _mean(metric: str, values: list[float]) -> Score:
+    error = stdev(values) / sqrt(len(values)) if len(values) > 1 else None
+    return Score(metric=metric, value=fmean(values), standard_error=error, num_rows=len(values), higher_is_better=True)

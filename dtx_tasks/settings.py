@@ -1,0 +1,32 @@
+"""Where this machine keeps what, from the environment; the same for the command, the DAG and the pages."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def home() -> Path:
+    """The folder of the embedded stack and its storage: DTX_HOME, else .dtx in the current folder."""
+    return Path(os.environ.get("DTX_HOME", ".dtx")).resolve()
+
+
+def root() -> str:
+    """The storage root: DTX_ROOT, else inside the home folder."""
+    return os.environ.get("DTX_ROOT") or str(home() / "store")
+
+
+def data_roots() -> tuple[Path, ...]:
+    """Folders that the paths of a request may lead into: uploads, and those of DTX_DATA_ROOTS (separated by colons)."""
+    named = [Path(item).resolve() for item in os.environ.get("DTX_DATA_ROOTS", "").split(":") if item]
+    return (*(team / "uploads" for team in Path(root()).resolve().glob("*")), *named)
+
+
+def schedules_folder() -> Path:
+    """Experiments that run by the clock: DTX_SCHEDULES, else `schedules` in the home folder."""
+    return Path(os.environ.get("DTX_SCHEDULES") or home() / "schedules")
+
+
+def retry_delay_s() -> float:
+    """Seconds between two attempts of a task: DTX_RETRY_DELAY_S, else 10."""
+    return float(os.environ.get("DTX_RETRY_DELAY_S", "10"))

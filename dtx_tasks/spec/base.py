@@ -1,0 +1,34 @@
+"""What every part of a spec has in common: strict, immutable, documented by its own docstrings."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Discriminator, StringConstraints, Tag
+
+Name = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=100, pattern=r"^[^\s/\\\x00-\x1f\x7f]([^/\\\x00-\x1f\x7f]*[^\s/\\\x00-\x1f\x7f])?$"),
+]
+"""A name that a person reads, in any script; no slash, no line break, no space at either end."""
+
+BY_NAME, DEFINED_HERE = "<name>", "<definition>"
+
+
+class SpecModel(BaseModel):
+    """Unknown keys are mistakes, values are never coerced, and nothing changes after loading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
+
+
+def name_or_definition(value: Any) -> str:
+    """Tells a reference to the catalog (text) from a definition in place (a mapping)."""
+    return BY_NAME if isinstance(value, str) else DEFINED_HERE
+
+
+def reference_to(definition: type[SpecModel]) -> Any:
+    """The type of a field that takes the name of a resource or its definition in place."""
+    return Annotated[
+        Annotated[Name, Tag(BY_NAME)] | Annotated[definition, Tag(DEFINED_HERE)],
+        Discriminator(name_or_definition),
+    ]

@@ -1,0 +1,134 @@
+"""From pydantic's errors to sentences: where, what is wrong, what would be right."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from dtx_tasks.errors import Mistake, nearest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pydantic import ValidationError
+    from pydantic_core import ErrorDetails
+
+    from dtx_tasks.spec.base import SpecModel
+
+Schema = dict[str, Any]
+
+BOUNDS = {
+    "greater_than": ("must be greater than", "gt"),
+    "greater_than_equal": ("must be at least", "ge"),
+    "less_than": ("must be less than", "lt"),
+    "less_than_equal": ("must be at most", "le"),
+}
+
+
+def key_path(place: tuple[str | int, ...]) -> str:
+    """`("jobs", 2, "lora_rank")` as `jobs[2].lora_rank`, without the tags that pydantic adds for unions."""
+    path = ""
+    for part in place:
+        if isinstance(part, int):
+            path += f"[{part}]"
+        elif not part.startswith("<"):
+            path += f".{part}" if path else part
+    return path
+
+
+def explain(error: ValidationError, kind: type[SpecModel]) -> Iterator[Mistake]:
+    """One mistake for each of pydantic's errors.
+
+    Args:
+        error: What pydantic raised.
+        kind: The model that was validated; its JSON Schema knows the fields and their descriptions.
+    """
+    schema = kind.model_json_schema()
+    for detail in error.errors(include_url=False):
+        # A list whose only items are wrong counts as empty for pydantic: the items' own mistakes say more.
+        if detail["type"] == "too_short" and detail["input"]:
+            continue
+        yield _explain_one(detail, schema)
+
+
+def _explain_one(detail: ErrorDetails, schema: Schema) -> Mistake:
+    place, kind, context = detail["loc"], detail["type"], detail.get("ctx", {})
+    path, got = key_path(place), f"(got {_shown(detail.get('input'))})"
+    if kind == "extra_forbidden":
+        return Mistake(path, f"is not a known key {got}", nearest(str(place[-1]), _keys_at(schema, place[:-1])))
+    if kind == "missing":
+        return Mistake(path, "is missing", _sample(schema, place))
+    if kind in BOUNDS:
+        words, key = BOUNDS[kind]
+        return Mistake(path, f"{words} {context[key]} {got}", _advice(schema, place))
+    if kind == "literal_error":
+        expected = [part.strip("' ") for part in str(context["expected"]).replace(" or ", ", ").split(",")]
+        return Mistake(path, f"is not one of the choices {got}", nearest(str(detail.get("input")), expected))
+    return Mistake(path, f"{_sentence(detail)} {got}", _advice(schema, place))
+
+
+def _sentence(detail: ErrorDetails) -> str:
+    message = detail["msg"]
+    wanted = {
+        "string_type": "must be text",
+        "int_type": "must be a whole number",
+        "int_from_float": "must be a whole number",
+        "float_type": "must be a number",
+        "bool_type": "must be true or false",
+        "tuple_type": "must be a list",
+        "model_type": "must be a mapping",
+        "model_attributes_type": "must be a mapping",
+        "union_tag_invalid": "must be a name or a definition",
+        "string_pattern_mismatch": "holds characters that are not allowed here",
+        "too_short": "must not be empty",
+        "string_too_short": "must not be empty",
+        "finite_number": "must be a finite number",
+    }
+    return wanted.get(detail["type"], message[0].lower() + message[1:])
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def _keys_at(schema: Schema, place: tuple[str | int, ...]) -> list[str]:
+    return [key for node in _nodes_at(schema, place) for key in node.get("properties", {})]
+
+
+def _advice(schema: Schema, place: tuple[str | int, ...]) -> str:
+    for node in _nodes_at(schema, place):
+        if "description" in node:
+            return str(node["description"])
+    return ""
+
+
+def _sample(schema: Schema, place: tuple[str | int, ...]) -> str:
+    for node in _nodes_at(schema, place):
+        if node.get("examples"):
+            return f"{node.get('description', '')} For example `{place[-1]}: {node['examples'][0]}`.".strip()
+    return _advice(schema, place)
+
+
+def _nodes_at(schema: Schema, place: tuple[str | int, ...]) -> list[Schema]:
+    """Every part of the schema that describes a place; unions make it several."""
+    nodes = _alternatives(schema, schema)
+    for part in place:
+        if isinstance(part, str) and part.startswith("<"):
+            continue
+        steps = [node["items"] if isinstance(part, int) else node["properties"][part] for node in nodes if _has(node, part)]
+        nodes = [found for step in steps for found in _alternatives(step, schema)]
+    return nodes
+
+
+def _has(node: Schema, part: str | int) -> bool:
+    return "items" in node if isinstance(part, int) else part in node.get("properties", {})
+
+
+def _alternatives(node: Schema, root: Schema) -> list[Schema]:
+    """A node and what it refers to or is a union of; the description of the field comes first."""
+    found = [node]
+    if "$ref" in node:
+        found += _alternatives(root["$defs"][node["$ref"].rsplit("/", 1)[1]], root)
+    for choice in (*node.get("anyOf", ()), *node.get("oneOf", ()), *node.get("allOf", ())):
+        found += _alternatives(choice, root)
+    return found

@@ -1,0 +1,93 @@
+"""Hyperparameters, under the names that LLaMA-Factory and TrainingArguments use."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from dtx_tasks.spec.base import Name, SpecModel
+
+Scheduler = Literal["linear", "cosine", "constant", "constant_with_warmup", "inverse_sqrt"]
+Share = Annotated[float, Field(ge=0, lt=1)]
+
+
+class Hyperparameters(SpecModel):
+    """Everything about a job that changes what it learns, except the LLM, the Dataset and the seed."""
+
+    finetuning_type: Literal["lora", "full"] = "lora"
+    """Train low-rank adapters, or every weight. 微调方法"""
+
+    learning_rate: Annotated[float, Field(gt=0, le=1)] = 1e-4
+    """The peak learning rate. 学习率"""
+
+    num_train_epochs: Annotated[float, Field(gt=0, le=1000)] = 3.0
+    """Passes over the train split; `max_steps` overrules it. 训练轮数"""
+
+    max_steps: Annotated[int, Field(ge=1)] | None = None
+    """Optimiser steps; by default they follow from `num_train_epochs`. 最大步数"""
+
+    global_batch_size: Annotated[int, Field(ge=1)] = 16
+    """Rows for one optimiser step, over all processes and accumulation steps. 全局批大小"""
+
+    per_device_train_batch_size: Annotated[int, Field(ge=1)] | None = None
+    """Rows in one forward pass of one process; changes speed and memory, not the result. 单卡批大小"""
+
+    cutoff_len: Annotated[int, Field(ge=8)] = 1024
+    """A row is cut off after so many tokens. 截断长度"""
+
+    lr_scheduler_type: Scheduler = "cosine"
+    """How the learning rate falls. 学习率调度器"""
+
+    warmup_ratio: Share = 0.0
+    """The share of the steps in which the learning rate rises. 预热比例"""
+
+    weight_decay: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Decoupled weight decay of AdamW. 权重衰减"""
+
+    max_grad_norm: Annotated[float, Field(ge=0)] = 1.0
+    """Gradients are clipped to this norm; 0 turns clipping off. 最大梯度范数"""
+
+    lora_rank: Annotated[int, Field(ge=1, le=1024)] = 8
+    """Rank of the adapters. LoRA 秩"""
+
+    lora_alpha: Annotated[int, Field(ge=1)] | None = None
+    """Scale of the adapters; twice the rank by default. LoRA 缩放系数"""
+
+    lora_dropout: Share = 0.0
+    """Dropout before the adapters. LoRA 随机丢弃"""
+
+    lora_target: Annotated[str, Field(min_length=1, examples=["all", "q_proj,v_proj"])] = "all"
+    """`all` linear layers, or module names separated by commas. LoRA 作用模块"""
+
+    compute_type: Literal["fp32", "bf16", "fp16"] = "fp32"
+    """The number format of the forward pass; `fp16` needs a GPU. 计算类型"""
+
+    logging_steps: Annotated[int, Field(ge=1)] = 5
+    """A progress event every so many steps. 日志间隔"""
+
+    save_steps: Annotated[int, Field(ge=1)] = 100
+    """A checkpoint to resume from every so many steps. 保存间隔"""
+
+
+WITHOUT_EFFECT = frozenset({"per_device_train_batch_size", "logging_steps", "save_steps"})
+"""Hyperparameters that change how a job runs and not what it learns: not part of its identity."""
+
+LORA_ONLY = frozenset(name for name in Hyperparameters.model_fields if name.startswith("lora_"))
+
+
+class HyperparameterGroup(Hyperparameters):
+    """A named, reusable set of hyperparameters."""
+
+    name: Name
+    """The name that experiments refer to it by. 超参组名称"""
+
+    description: str = ""
+    """What a reader should know about it."""
+
+    extends: Name | None = None
+    """The group whose values count wherever this one names none. 继承自"""
+
+    def own_values(self) -> dict[str, object]:
+        """What this group itself names, without what it extends."""
+        return {key: getattr(self, key) for key in Hyperparameters.model_fields if key in self.model_fields_set}

@@ -1,0 +1,27 @@
+"""The LLM that fine-tuning starts from."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from dtx_tasks.spec.base import Name, SpecModel
+
+Template = Literal["tokenizer", "chatml", "plain"]
+
+
+class LLM(SpecModel):
+    """A base model and the template its conversations are written in."""
+
+    name: Name
+    """The name that experiments refer to it by. 模型名称"""
+
+    description: str = ""
+    """What a reader should know about it."""
+
+    source: Annotated[str, Field(min_length=1, examples=["models/Qwen2.5-0.5B-Instruct", "made:tiny-bilingual"])]
+    """A folder in Hugging Face layout (a relative path counts from the file that names it), or `made:RECIPE` for a model that is made on first use. 来源"""
+
+    template: Template = "tokenizer"
+    """How a conversation becomes text: `tokenizer` is the model's own chat template. 对话模板"""

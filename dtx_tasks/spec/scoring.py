@@ -1,0 +1,34 @@
+"""The Scoring: how every result of an experiment is judged, in the same way."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from dtx_tasks.spec.base import Name, SpecModel
+
+Metric = Literal["exact_match", "bleu", "rouge1", "rouge2", "rougeL"]
+ALL_METRICS: tuple[Metric, ...] = ("exact_match", "bleu", "rouge1", "rouge2", "rougeL")
+
+
+class Scoring(SpecModel):
+    """Greedy generation on the scored rows, compared with the reference answers."""
+
+    name: Name = "generation"
+    """The name that experiments refer to it by. 评估方式名称"""
+
+    description: str = ""
+    """What a reader should know about it."""
+
+    metrics: Annotated[tuple[Metric, ...], Field(min_length=1)] = ALL_METRICS
+    """What is measured on every row; all are between 0 and 1, higher is better. 指标"""
+
+    max_new_tokens: Annotated[int, Field(ge=1, le=32768)] = 128
+    """An answer is cut off after so many tokens. 最大生成长度"""
+
+    max_samples: Annotated[int, Field(ge=1)] | None = None
+    """Score at most so many rows of each split, chosen by content and so the same for every job. 最大评估样本数"""
+
+    batch_size: Annotated[int, Field(ge=1)] = 32
+    """Prompts generated from at once; changes the speed, not the scores. 批大小"""

@@ -1,0 +1,59 @@
+"""MLflow experiments and runs, found by a key or created: publishing twice leaves one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dtx_tasks.records import Layout, RunReference
+from dtx_tasks.storage import list_names, read_record
+from dtx_tasks.tracking.server import connect
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+RUN_KEY = "dtx.run_key"
+
+
+def experiment_id(team: str, name: str) -> str:
+    """The MLflow experiment of a FinetuneExperiment."""
+    from mlflow.exceptions import MlflowException
+
+    client, title = connect(), f"dtx/{name}" if team == "default" else f"dtx/{team}/{name}"
+    found = client.get_experiment_by_name(title)
+    if found is None:
+        try:
+            return str(client.create_experiment(title, tags={"dtx.team": team}))
+        except MlflowException as error:
+            # Somebody else created it in between.
+            found = client.get_experiment_by_name(title)
+            if found is None:
+                raise error
+    return str(found.experiment_id)
+
+
+def find_run(experiment: str, key: str) -> str | None:
+    """The id of the run with a key, the oldest one should there be several."""
+    quoted = key.replace("'", "")
+    runs = connect().search_runs([experiment], f"tags.`{RUN_KEY}` = '{quoted}'", order_by=["attributes.start_time ASC"], max_results=1)
+    return str(runs[0].info.run_id) if runs else None
+
+
+def ensure_run(experiment: str, key: str, name: str, tags: Mapping[str, str]) -> str:
+    """The id of the run with a key, created where there is none."""
+    found = find_run(experiment, key)
+    if found:
+        return found
+    return str(connect().create_run(experiment, run_name=name, tags={**tags, RUN_KEY: key}).info.run_id)
+
+
+def first_run(layout: Layout, experiment_name: str, plan_id: str) -> RunReference | None:
+    """The DAG run that began a plan: the jobs' runs are children of its run."""
+    folder = f"{layout.experiment(experiment_name, plan_id)}/runs"
+    known = [read_record(f"{folder}/{name}", RunReference) for name in list_names(folder)]
+    return min((run for run in known if run), key=lambda run: run.started_at, default=None)
+
+
+def ensure_parent(run: RunReference) -> str:
+    """The MLflow run of a DAG run."""
+    tags = {"dtx.role": "experiment", "dtx.plan_id": run.plan_id, "dtx.dag_id": run.dag_id, "dtx.dag_run_id": run.run_id}
+    return ensure_run(experiment_id(run.team, run.experiment_name), f"{run.plan_id}:{run.run_id}", run.run_id, tags)

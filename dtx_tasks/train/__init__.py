@@ -1,0 +1,1 @@
+"""Fine-tunes the jobs of a pack: the program that `accelerate launch` starts, once for each process."""

@@ -1,0 +1,78 @@
+"""One rank of a pack: trains the named jobs one after the other, and says of each how it ended."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import traceback
+
+
+from accelerate import PartialState
+
+from dtx_tasks.errors import DtxError, ResourceError, TransientError
+from dtx_tasks.records import Attempt, FinetuneJob, Layout, Pack
+from dtx_tasks.storage import read_record, write_record
+from dtx_tasks.train.job import JobFolder, train_job
+from dtx_tasks.train.outcome import Outcome, failed
+from dtx_tasks.tether import end_with_parent
+
+
+
+def main() -> int:
+    """Reads the pack, trains its jobs, writes one outcome each; the exit code is 0 when none is left without one."""
+    # Not SIGKILL: there is time for a last checkpoint.
+    end_with_parent(signal.SIGTERM)
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--document", required=True, help="URI of the pack's document")
+    parser.add_argument("--jobs", required=True, help="ids of the jobs to train, separated by commas")
+    options = parser.parse_args()
+    layout = Layout.of(options.document)
+    pack = read_record(options.document, Pack)
+    if pack is None:
+        raise SystemExit(f"{options.document} is no pack")
+    wanted = options.jobs.split(",")
+    for job in pack.jobs:
+        if job.job_id in wanted and not _train(job, pack, layout):
+            return 1
+    PartialState().destroy_process_group()
+    return 0
+
+
+def _train(job: FinetuneJob, pack: Pack, layout: Layout) -> bool:
+    """Trains one job; whether the next one can be tried in the same processes."""
+    state = PartialState()
+    folder = JobFolder.of(layout, job, state.is_main_process)
+    try:
+        with folder.locked():
+            outcome = train_job(job, pack.resources, folder, _micro_batch_size(folder))
+    except Exception as error:  # noqa: BLE001 - whatever went wrong becomes this job's outcome, with its traceback
+        traceback.print_exc()
+        outcome = failed(_classified(error))
+    if state.is_main_process or outcome.error_class:
+        write_record(folder.outcome_uri(state.process_index), outcome)
+    # A diverged job is seen by every rank at the same step; after any other failure the ranks may be out of step.
+    return not outcome.error_class or state.num_processes == 1 or outcome.error_class == "DivergedError"
+
+
+def _micro_batch_size(folder: JobFolder) -> int:
+    attempt = read_record(folder.attempt_uri, Attempt)
+    if attempt is None:
+        raise TransientError(f"{folder.attempt_uri} is missing: start training by `dtx_tasks.entrypoints`.")
+    return attempt.micro_batch_size
+
+
+def _classified(error: Exception) -> DtxError:
+    if isinstance(error, DtxError):
+        return error
+    told = {"CUDA out of memory": ResourceError, "not enough memory": ResourceError}
+    for text, kind in told.items():
+        if text in str(error):
+            return kind(f"Out of memory: {error}", "The next attempt uses half the micro batch.")
+    if isinstance(error, OSError):
+        return TransientError(f"{type(error).__name__}: {error}")
+    return DtxError("".join(traceback.format_exception(error)).strip())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,48 @@
+"""The model card: what a checkpoint is, for people and for the hub's metadata."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from huggingface_hub import ModelCardData
+
+from dtx_tasks.plan.identity import learned_values
+
+if TYPE_CHECKING:
+    from dtx_tasks.records import FinetuneJob
+    from dtx_tasks.train.outcome import Outcome
+
+
+def model_card(job: FinetuneJob, outcome: Outcome) -> str:
+    """The README.md of a checkpoint.
+
+    Args:
+        job: What was trained.
+        outcome: What came of it.
+    """
+    is_lora = job.hyperparameters.finetuning_type == "lora"
+    metadata = ModelCardData(
+        base_model=job.llm.name,
+        library_name="peft" if is_lora else "transformers",
+        pipeline_tag="text-generation",
+        tags=["dtx", "sft", job.hyperparameters.finetuning_type],
+    )
+    values = {**learned_values(job.hyperparameters), "seed": job.seed}
+    rows = "\n".join(f"| {key} | {value} |" for key, value in values.items())
+    return f"""---
+{metadata.to_yaml()}
+---
+
+# {job.name}
+
+{"A LoRA adapter on" if is_lora else "A full fine-tune of"} **{job.llm.name}** (`{job.llm.revision}`), trained on the Dataset **{job.dataset_name}**.
+
+{outcome.num_steps} steps, {outcome.num_trained_tokens} tokens, final training loss {outcome.final_loss:.4f};
+{outcome.num_trained_parameters} of {outcome.num_parameters} parameters were trained. Job `{job.job_id}`.
+
+| hyperparameter | value |
+| --- | --- |
+{rows}
+
+The chat template that it was trained with is in the tokenizer's files: serve it with the same one.
+"""

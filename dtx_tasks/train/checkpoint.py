@@ -1,0 +1,54 @@
+"""Checkpoints to resume from: one counts only when every one of its files is there in full."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from dtx_tasks.records import FileEntry, Record
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+COMPLETE = "complete.json"
+
+
+class CompleteMark(Record):
+    """Written last into a checkpoint."""
+
+    files: tuple[FileEntry, ...]
+
+
+def mark_complete(folder: Path) -> None:
+    """Vouches for a checkpoint whose files are all written.
+
+    Args:
+        folder: The checkpoint's folder.
+    """
+    sizes = [(path.relative_to(folder).as_posix(), path.stat().st_size) for path in sorted(folder.rglob("*")) if path.is_file()]
+    mark = CompleteMark(files=tuple(FileEntry(path=name, sha256="", num_bytes=size) for name, size in sizes))
+    (folder / f"{COMPLETE}.partial").write_text(mark.model_dump_json())
+    (folder / f"{COMPLETE}.partial").rename(folder / COMPLETE)
+
+
+def last_complete(folder: Path) -> Path | None:
+    """The newest checkpoint below a folder that can be resumed from.
+
+    Args:
+        folder: Where the Trainer puts its `checkpoint-N`.
+    """
+    found = sorted((step_of(path), path) for path in folder.glob("checkpoint-*") if step_of(path) > 0)
+    return next((path for _, path in reversed(found) if _is_complete(path)), None)
+
+
+def step_of(path: Path) -> int:
+    """The N of `checkpoint-N`; 0 for anything else."""
+    match = re.fullmatch(r"checkpoint-(\d+)", path.name)
+    return int(match[1]) if match else 0
+
+
+def _is_complete(path: Path) -> bool:
+    if not (path / COMPLETE).is_file():
+        return False
+    mark = CompleteMark.model_validate_json((path / COMPLETE).read_bytes())
+    return all((path / entry.path).is_file() and (path / entry.path).stat().st_size == entry.num_bytes for entry in mark.files)

@@ -1,0 +1,234 @@
+"""The recipe: one FinetuneJob from its prepared rows to a checkpoint in Hugging Face layout."""
+
+from __future__ import annotations
+
+import fcntl
+import resource
+import shutil
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from datasets import Dataset
+from peft import LoraConfig, TaskType
+from transformers import AutoModelForCausalLM, AutoTokenizer, PrinterCallback, set_seed
+from trl import SFTConfig, SFTTrainer
+
+from dtx_tasks.errors import TransientError
+from dtx_tasks.plan.identity import lora_alpha
+from dtx_tasks.storage import list_names, local_path
+from dtx_tasks.train.card import model_card
+from dtx_tasks.train.checkpoint import last_complete
+from dtx_tasks.train.outcome import Outcome
+from dtx_tasks.train.progress import DivergenceGuard, Progress, StopRequest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from dtx_tasks.records import FinetuneJob, Layout
+    from dtx_tasks.spec import Hyperparameters, Resources
+
+LOCK_WAIT_S = 30.0
+LIBRARIES = ("torch", "transformers", "trl", "peft", "accelerate", "deepspeed")
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float32}
+
+
+@dataclass(frozen=True)
+class JobFolder:
+    """Where one job reads and writes.
+
+    Attributes:
+        uri: The job's folder.
+        llm_path: The base LLM's files.
+        prepared_path: The PreparedDataset's files.
+        is_main: Whether this process is rank 0.
+    """
+
+    uri: str
+    llm_path: Path
+    prepared_path: Path
+    is_main: bool
+
+    @classmethod
+    def of(cls, layout: Layout, job: FinetuneJob, is_main: bool) -> JobFolder:
+        """The folder of a job in a layout."""
+        llm, prepared = f"{layout.llm(job.llm.llm_id)}/files", f"{layout.prepared(job.prepared_id)}/files"
+        return cls(layout.job(job.job_id), local_path(llm), local_path(prepared), is_main)
+
+    @property
+    def work(self) -> Path:
+        """Where attempts leave checkpoints, and the last one its result."""
+        return local_path(f"{self.uri}/work")
+
+    @property
+    def final(self) -> Path:
+        """The checkpoint that is handed on."""
+        return self.work / "final"
+
+    @property
+    def attempt_number(self) -> int:
+        """Of the attempt that is running: the last one that was written down."""
+        return max(int(name.removesuffix(".json")) for name in list_names(f"{self.uri}/attempts"))
+
+    @property
+    def attempt_uri(self) -> str:
+        """Where the running attempt is written down."""
+        return f"{self.uri}/attempts/{self.attempt_number}.json"
+
+    def outcome_uri(self, rank: int) -> str:
+        """Where a rank says how the attempt ended."""
+        return f"{self.uri}/work/outcome-{rank}.json"
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keeps a second training process out while an earlier one is still ending."""
+        if not self.is_main:
+            yield
+            return
+        self.work.mkdir(parents=True, exist_ok=True)
+        with (self.work / "lock").open("w") as file:
+            deadline = time.monotonic() + LOCK_WAIT_S
+            while not _try_lock(file.fileno()):
+                if time.monotonic() > deadline:
+                    raise TransientError("Another process is training this job.", "It is waited for and tried again.")
+                time.sleep(0.2)
+            yield
+
+
+def train_job(job: FinetuneJob, resources: Resources, folder: JobFolder, micro_batch_size: int) -> Outcome:
+    """Trains one job, from its last complete checkpoint if there is one.
+
+    Args:
+        job: What to train.
+        resources: What it runs on.
+        folder: Where to read and write.
+        micro_batch_size: Rows in one forward pass of one process.
+
+    Returns:
+        The outcome, from every rank; rank 0 has written the checkpoint by then.
+
+    Raises:
+        DivergedError: The loss is no number, or exploded.
+        TransientError: The process was asked to stop; a checkpoint is written.
+    """
+    # The seed decides new weights and dropout, so it comes before the model.
+    set_seed(job.seed)
+    values = job.hyperparameters
+    arguments = _arguments(job, resources, folder, micro_batch_size)
+    tokenizer = AutoTokenizer.from_pretrained(folder.prepared_path / "tokenizer")
+    model = AutoModelForCausalLM.from_pretrained(folder.llm_path, dtype=_weights_dtype(values))
+
+    # The rows are tokenised and masked already: TRL only batches them.
+    stop = StopRequest()
+    trainer = SFTTrainer(
+        model=model,
+        args=arguments,
+        train_dataset=Dataset.from_file(str(folder.prepared_path / "train.arrow")),
+        processing_class=tokenizer,
+        peft_config=_lora(values, folder) if values.finetuning_type == "lora" else None,
+        callbacks=[Progress(f"{folder.uri}/events.jsonl", folder.attempt_number), DivergenceGuard(model.config.vocab_size), stop],
+    )
+    # Progress says the same, as JSON.
+    trainer.remove_callback(PrinterCallback)
+    before = last_complete(folder.work)
+    started_at = time.monotonic()
+    output = trainer.train(resume_from_checkpoint=str(before) if before else None)
+    train_s = time.monotonic() - started_at
+    if stop.is_wanted and trainer.state.global_step < job.num_steps:
+        raise TransientError(f"Asked to stop at step {trainer.state.global_step} of {job.num_steps}; a checkpoint is written.")
+
+    # save_model gathers the shards of every rank under ZeRO-3: all of them call it, rank 0 writes.
+    if folder.is_main:
+        shutil.rmtree(folder.final, ignore_errors=True)
+    trainer.save_model(str(folder.final))
+    outcome = _outcome(job, trainer, output, train_s)
+    if folder.is_main:
+        tokenizer.save_pretrained(folder.final)
+        (folder.final / "training_args.bin").unlink(missing_ok=True)
+        (folder.final / "README.md").write_text(model_card(job, outcome), encoding="utf-8")
+    return outcome
+
+
+def _arguments(job: FinetuneJob, resources: Resources, folder: JobFolder, micro_batch_size: int) -> SFTConfig:
+    values = job.hyperparameters
+    on_cpu = not torch.cuda.is_available()
+    return SFTConfig(
+        output_dir=str(folder.work),
+        max_steps=job.num_steps,
+        per_device_train_batch_size=micro_batch_size,
+        gradient_accumulation_steps=values.global_batch_size // (micro_batch_size * resources.processes),
+        learning_rate=values.learning_rate,
+        lr_scheduler_type=values.lr_scheduler_type,
+        # transformers 5: a float below 1 is the share of the steps.
+        warmup_steps=values.warmup_ratio,
+        weight_decay=values.weight_decay,
+        max_grad_norm=values.max_grad_norm,
+        bf16=values.compute_type == "bf16",
+        fp16=values.compute_type == "fp16",
+        use_cpu=on_cpu,
+        # Recomputing activations saves memory that only an accelerator is short of.
+        gradient_checkpointing=not on_cpu,
+        seed=job.seed,
+        logging_steps=min(values.logging_steps, job.num_steps),
+        logging_nan_inf_filter=False,
+        save_strategy="steps",
+        save_steps=values.save_steps,
+        save_total_limit=2,
+        include_num_input_tokens_seen="non_padding",
+        dataloader_pin_memory=not on_cpu,
+        dataset_kwargs={"skip_prepare_dataset": True},
+        max_length=values.cutoff_len,
+        report_to="none",
+        disable_tqdm=True,
+        ddp_find_unused_parameters=False,
+    )
+
+
+def _weights_dtype(values: Hyperparameters) -> torch.dtype:
+    """Frozen weights may be kept in bf16; weights that are trained stay in fp32 below autocast."""
+    return DTYPES[values.compute_type] if values.finetuning_type == "lora" else torch.float32
+
+
+def _lora(values: Hyperparameters, folder: JobFolder) -> LoraConfig:
+    target = "all-linear" if values.lora_target == "all" else [name.strip() for name in values.lora_target.split(",")]
+    return LoraConfig(
+        task_type=TaskType.CAUSAL_LM,
+        r=values.lora_rank,
+        lora_alpha=lora_alpha(values),
+        lora_dropout=values.lora_dropout,
+        target_modules=target,
+        base_model_name_or_path=str(folder.llm_path),
+    )
+
+
+def _outcome(job: FinetuneJob, trainer: SFTTrainer, output: Any, train_s: float) -> Outcome:
+    losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
+    parameters = list(trainer.model.parameters())
+    memory = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return Outcome(
+        num_steps=trainer.state.global_step,
+        num_trained_tokens=int(trainer.state.num_input_tokens_seen),
+        final_loss=float(losses[-1] if losses else output.training_loss),
+        num_trained_parameters=sum(_size(parameter) for parameter in parameters if parameter.requires_grad),
+        num_parameters=sum(_size(parameter) for parameter in parameters),
+        train_s=round(train_s, 2),
+        peak_memory_bytes=int(memory),
+        libraries={name: version(name) for name in LIBRARIES},
+    )
+
+
+def _size(parameter: torch.nn.Parameter) -> int:
+    # Under ZeRO-3 a parameter is empty on every rank but knows its whole size.
+    return int(getattr(parameter, "ds_numel", parameter.numel()))
+
+
+def _try_lock(handle: int) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
