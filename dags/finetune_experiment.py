@@ -1,4 +1,4 @@
-"""Fine-tuning experiments on request: from the UI's form, by REST, and by `dtx submit`."""
+"""The Airflow DAG of fine-tuning experiments on request: from the UI's form, by REST, and by `dtx submit`."""
 
 from dtx_tasks.orchestration import experiment_dag, trigger_form
 

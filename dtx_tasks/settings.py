@@ -27,6 +27,20 @@ def schedules_folder() -> Path:
     return Path(os.environ.get("DTX_SCHEDULES") or home() / "schedules")
 
 
+def bundled_folder(name: str) -> Path:
+    """A folder that comes with the project: beside the package in a checkout, inside it in a wheel.
+
+    Args:
+        name: `config`, `dags` or `plugins`; DTX_CONFIG, DTX_DAGS and DTX_PLUGINS name others.
+    """
+    named = os.environ.get(f"DTX_{name.upper()}")
+    if named:
+        return Path(named).resolve()
+    package = Path(__file__).resolve().parent
+    beside = package.parent / name
+    return beside if beside.is_dir() else package / name
+
+
 def retry_delay_s() -> float:
     """Seconds between two attempts of a task: DTX_RETRY_DELAY_S, else 10."""
     return float(os.environ.get("DTX_RETRY_DELAY_S", "10"))

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from dtx_tasks.errors import SpecError
+from dtx_tasks.settings import bundled_folder
 from dtx_tasks.spec import LLM, Dataset, HyperparameterGroup, Scoring, load_text, parse
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from dtx_tasks.spec.base import SpecModel
 
 Resource = TypeVar("Resource", bound="SpecModel")
@@ -29,14 +30,15 @@ class Catalog:
 
 
 def config_folder() -> Path:
-    """Where the bundled files are: DTX_CONFIG, else beside the package in a checkout, else inside the wheel."""
-    named = os.environ.get("DTX_CONFIG")
-    package = Path(__file__).resolve().parents[1]
-    choices = [Path(named)] if named else [package.parent / "config", package / "config"]
-    for folder in choices:
-        if (folder / "hyperparameters").is_dir():
-            return folder
-    raise SpecError(f"{choices[0]} holds no configuration.", "Set DTX_CONFIG to a folder with hyperparameters/, models/ and datasets/.")
+    """Where the bundled files are.
+
+    Raises:
+        SpecError: Nothing is there.
+    """
+    folder = bundled_folder("config")
+    if not (folder / "hyperparameters").is_dir():
+        raise SpecError(f"{folder} holds no configuration.", "Set DTX_CONFIG to a folder with hyperparameters/, models/ and datasets/.")
+    return folder
 
 
 def load_catalog(folder: Path) -> Catalog:

@@ -60,7 +60,7 @@ def schema() -> None:
 
 def validate(file: SpecFile) -> None:
     """Check a file, everything that it names and the paths in it; every mistake at once."""
-    found = plan_document(*_read(file))
+    found = plan_document(*read_spec(file))
     typer.echo(f"{file}: valid: {len(found.jobs)} jobs, plan {found.plan_id}.")
 
 
@@ -69,7 +69,7 @@ def plan(
     as_json: Annotated[bool, typer.Option("--json", help="Print the plan as JSON.")] = False,
 ) -> None:
     """Print what a file comes to, without running anything."""
-    found = plan_document(*_read(file))
+    found = plan_document(*read_spec(file))
     if as_json:
         typer.echo(found.model_dump_json(indent=1))
         return
@@ -79,12 +79,17 @@ def plan(
 
 def run(file: SpecFile) -> None:
     """Run an experiment here and now, without Airflow: the same stages, for debugging."""
-    found = plan_document(*_read(file))
+    found = plan_document(*read_spec(file))
     verdict = run_plan(found, root())
     Console().print(leaderboard(verdict))
 
 
-def _read(file: Path) -> tuple[SpecDocument, Origin]:
+def read_spec(file: Path) -> tuple[SpecDocument, Origin]:
+    """The text of a file, taken apart, and what its paths count from.
+
+    Raises:
+        SpecError: It cannot be read.
+    """
     try:
         text = file.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:

@@ -8,11 +8,15 @@ import traceback
 import typer
 from rich.console import Console
 
-from dtx_tasks.cli import experiment
+from dtx_tasks.cli import embedded, experiment, remote
+from dtx_tasks.cli.remote import ExperimentCancelledError
 from dtx_tasks.errors import DtxError, SpecError
+from dtx_tasks.stack import StackError
+from dtx_tasks.stack.rest import AirflowRefused, AirflowUnreachable
 
 app = typer.Typer(name="dtx", help="Batch fine-tuning of LLMs on Apache Airflow.", no_args_is_help=True, pretty_exceptions_enable=False)
-experiment.add_to(app)
+for commands in (experiment, embedded, remote):
+    commands.add_to(app)
 
 WRONG_INPUT, FAILED, CANCELLED, UNREACHABLE, BUG = 2, 3, 4, 5, 1
 
@@ -28,6 +32,12 @@ def main() -> None:
     except SpecError as error:
         errors.print(str(error), markup=False)
         sys.exit(WRONG_INPUT)
+    except (AirflowUnreachable, AirflowRefused, StackError) as error:
+        errors.print(str(error), markup=False)
+        sys.exit(UNREACHABLE)
+    except ExperimentCancelledError as error:
+        errors.print(str(error), markup=False)
+        sys.exit(CANCELLED)
     except DtxError as error:
         errors.print(str(error), markup=False)
         sys.exit(FAILED)

@@ -9,9 +9,10 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Sequence
 
     from dtx_tasks.records import BestVersion, CandidateEvidence, ExperimentPlan
+    from dtx_tasks.stack.rest import DagRun, TaskInstance
 
 
 def plan_table(plan: ExperimentPlan, reused: Collection[str], seconds: float) -> RenderableType:
@@ -47,6 +48,39 @@ def leaderboard(verdict: BestVersion) -> RenderableType:
         table.add_row(str(rank), Text(item.name), *_figures(item))
     unscored = [Text(f"{item.name}: unscored: {item.unscored_reason}") for item in verdict.candidates if item.unscored_reason]
     return Group(table, *unscored, Text(verdict.reason))
+
+
+def time_table(tasks: Sequence[TaskInstance], run: DagRun) -> RenderableType:
+    """Where the time of a run went: seconds of each stage's tasks, and those in which none ran.
+
+    Args:
+        tasks: Of the run.
+        run: Its beginning and end.
+    """
+    table = Table(title="Where the time went", title_justify="left")
+    for heading in ("stage", "tasks", "seconds in all"):
+        table.add_column(heading, justify="left" if heading == "stage" else "right")
+    spans: dict[str, list[tuple[float, float]]] = {}
+    for task in tasks:
+        if task.started_at and task.ended_at:
+            spans.setdefault(task.task_id, []).append((task.started_at.timestamp(), task.ended_at.timestamp()))
+    for stage, found in sorted(spans.items(), key=lambda item: min(item[1])):
+        table.add_row(stage, str(len(found)), f"{sum(end - start for start, end in found):.0f}")
+    if run.started_at and run.ended_at:
+        wall_s = (run.ended_at - run.started_at).total_seconds()
+        idle_s = wall_s - _covered_s([span for found in spans.values() for span in found])
+        table.add_row("between tasks", "", f"{idle_s:.0f}", style="dim")
+        table.add_row("the whole run, by the clock", "", f"{wall_s:.0f}", style="bold")
+    return table
+
+
+def _covered_s(spans: list[tuple[float, float]]) -> float:
+    """Seconds in which at least one of the spans was open."""
+    covered, reached = 0.0, 0.0
+    for start, end in sorted(spans):
+        covered += max(0.0, end - max(start, reached))
+        reached = max(reached, end)
+    return covered
 
 
 def shown_time(seconds: float) -> str:

@@ -81,7 +81,11 @@ def _read_jsonl(text: str) -> Iterator[RawRow | Unreadable]:
         try:
             yield RawRow(number, json.loads(line))
         except json.JSONDecodeError as error:
-            hint = "The file begins like a JSON array: give it the ending .json." if number == 1 and line.strip() == "[" else "Each line must be one whole JSON object."
+            hint = (
+                "The file begins like a JSON array: give it the ending .json."
+                if number == 1 and line.strip() == "["
+                else "Each line must be one whole JSON object."
+            )
             yield Unreadable(number, error.colno, f"this is not JSON: {error.msg}", hint)
 
 
@@ -104,7 +108,9 @@ def _read_json(text: str) -> Iterator[RawRow | Unreadable]:
         if text.startswith(",", position):
             position = _skip_space(text, position + 1)
         elif not text.startswith("]", position):
-            yield Unreadable(_line(text, position), _column(text, position), "the array is cut off here", "Rows are separated by `,` and the last one is followed by `]`.")
+            yield Unreadable(
+                _line(text, position), _column(text, position), "the array is cut off here", "Rows are separated by `,` and the last one is followed by `]`."
+            )
             return
 
 

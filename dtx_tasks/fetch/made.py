@@ -66,12 +66,8 @@ class Recipe:
 
 
 RECIPES: Final = {
-    "tiny-bilingual": Recipe(
-        version=1, num_steps=620, batch_size=48, learning_rate=4e-3, num_tokenizer_documents=4000
-    ),
-    "tiny-test": Recipe(
-        version=1, num_steps=5, batch_size=8, learning_rate=4e-3, num_tokenizer_documents=500
-    ),
+    "tiny-bilingual": Recipe(version=1, num_steps=620, batch_size=48, learning_rate=4e-3, num_tokenizer_documents=4000),
+    "tiny-test": Recipe(version=1, num_steps=5, batch_size=8, learning_rate=4e-3, num_tokenizer_documents=500),
 }
 
 

@@ -292,7 +292,7 @@ def documents(seed: int) -> Iterator[Document]:
     languages = list(LANGUAGES.values())
     while True:
         # Measured: a base of mostly JSON answers is what a low-rank update can steer.
-        (write,) = rng.choices(writers, weights=(55, 15, 20, 10))
+        (write,) = rng.choices(writers, weights=(45, 10, 35, 10))
         yield write(rng.choice(languages), rng)
 
 

@@ -35,7 +35,9 @@ class Allowed:
             return Mistake("", f"a relative path means nothing here (got {written!r})", "Use `dtx submit`, which hands over local files.")
         found = ((self.folder or Path()) / path).resolve()
         if self.roots is not None and not any(found.is_relative_to(root) for root in self.roots):
-            return Mistake("", f"lies outside the folders that requests may read (got {written!r})", "Use `dtx submit`, or have the folder added to DTX_DATA_ROOTS.")
+            return Mistake(
+                "", f"lies outside the folders that requests may read (got {written!r})", "Use `dtx submit`, or have the folder added to DTX_DATA_ROOTS."
+            )
         if not found.exists():
             return Mistake("", f"is not there (got {written!r})", f"Looked for {found}.")
         return found

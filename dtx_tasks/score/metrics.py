@@ -65,4 +65,3 @@ def _sentence_bleu(tokenizer: str) -> BLEU:
 @cache
 def _rouge() -> rouge_scorer.RougeScorer:
     return rouge_scorer.RougeScorer(["rouge1", "rouge2", "rougeL"], tokenizer=HanAndWords())
-

@@ -90,7 +90,9 @@ def _rows_of(folder: str) -> list[ScoredRow]:
             text = read_bytes(f"{folder}/files/{split}.jsonl").decode()
         except FileNotFoundError:
             continue
-        rows += [ScoredRow(values["row_id"], cast("Split", split), values["messages"], values["answer"]) for values in map(json.loads, text.rstrip("\n").split("\n"))]
+        rows += [
+            ScoredRow(values["row_id"], cast("Split", split), values["messages"], values["answer"]) for values in map(json.loads, text.rstrip("\n").split("\n"))
+        ]
     return rows
 
 

@@ -84,9 +84,7 @@ def _score(checkpoint_id: str, digest: str, scoring: ScoringDocument, layout: La
         return scored(checkpoint_id, digest, scoring, layout) or _generate(checkpoint_id, inputs, scoring, rows, folder, load)
 
 
-def _generate(
-    checkpoint_id: str, inputs: dict[str, str], scoring: ScoringDocument, rows: ScoredRows, folder: str, load: Callable[[], Generator]
-) -> ScoreCards:
+def _generate(checkpoint_id: str, inputs: dict[str, str], scoring: ScoringDocument, rows: ScoredRows, folder: str, load: Callable[[], Generator]) -> ScoreCards:
     started_at = time.monotonic()
     answers = load().answer([row.messages for row in rows.rows], scoring.scoring)
     measured = [measure(scoring.scoring.metrics, answer, row.answer) for answer, row in zip(answers, rows.rows, strict=True)]

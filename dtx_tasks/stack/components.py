@@ -95,9 +95,7 @@ def _airflow_environment(folder: Path, settings: Settings) -> dict[str, str]:
     return own | dict(settings.config_env)
 
 
-def _command(
-    folder: Path, settings: Settings, name: str, module: str, arguments: list[str], own: dict[str, str]
-) -> Command:
+def _command(folder: Path, settings: Settings, name: str, module: str, arguments: list[str], own: dict[str, str]) -> Command:
     # -m, since the first line of an installed script cannot hold a path with spaces; -P keeps the
     # folders of the working directory (logs, artifacts) from being taken for packages.
     argv = (sys.executable, "-P", "-m", module, *arguments)

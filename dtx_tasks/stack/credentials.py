@@ -48,6 +48,4 @@ def _read_password(path: Path) -> str:
     try:
         return str(json.loads(path.read_text())[USERNAME])
     except (ValueError, KeyError, TypeError) as error:
-        raise StackError(
-            f"{path}: it has no password for {USERNAME!r}. Delete it; `dtx up` makes a new one."
-        ) from error
+        raise StackError(f"{path}: it has no password for {USERNAME!r}. Delete it; `dtx up` makes a new one.") from error

@@ -15,9 +15,7 @@ USERNAME = "admin"
 _FORBIDDEN_CHARACTERS = "%$?#"
 
 
-def airflow_environment(
-    folder: Path, *, ports: Ports, dags_folder: Path, plugins_folder: Path, parallelism: int
-) -> dict[str, str]:
+def airflow_environment(folder: Path, *, ports: Ports, dags_folder: Path, plugins_folder: Path, parallelism: int) -> dict[str, str]:
     """Return every setting of the embedded Airflow, as environment variables.
 
     The secrets are not among them: tasks and what they start inherit the environment. They are in
@@ -42,15 +40,13 @@ def airflow_environment(
         "AIRFLOW__API__HOST": HOST,
         "AIRFLOW__API__PORT": str(ports.airflow),
         "AIRFLOW__API__WORKERS": "1",
-        "AIRFLOW__CORE__AUTH_MANAGER": (
-            "airflow.api_fastapi.auth.managers.simple.simple_auth_manager.SimpleAuthManager"
-        ),
+        "AIRFLOW__CORE__AUTH_MANAGER": ("airflow.api_fastapi.auth.managers.simple.simple_auth_manager.SimpleAuthManager"),
         "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
         "AIRFLOW__CORE__DAGS_FOLDER": str(dags_folder),
         "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{airflow_url}/execution/",
         "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
         # getfqdn, the default, asks DNS, which takes seconds on a laptop without a network.
-        "AIRFLOW__CORE__HOSTNAME_CALLABLE": "socket.gethostname",
+        "AIRFLOW__CORE__HOSTNAME_CALLABLE": "dtx_tasks.stack.ports.loopback",
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         "AIRFLOW__CORE__MAX_ACTIVE_TASKS_PER_DAG": str(max(16, parallelism)),
         # An edited DAG file counts at once; 30 s is meant for databases shared by many processors.
@@ -70,6 +66,9 @@ def airflow_environment(
         # SQLite has one writer at a time: wait for it, rather than fail after the default 5 s.
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{folder}/airflow/airflow.db?timeout=60",
         "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(folder / "airflow" / "logs"),
+        # Logs are read from the folder above. Those of a running task are asked for from its worker as
+        # well, which has no server here: ask a port that refuses at once, not some other Airflow's.
+        "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": "9",
         # A scheduler that was killed is replaced at once, but its tasks are given to the new one only
         # when its last heartbeat is this old. Shorter, and a scheduler that waits for a core on a
         # busy machine declares itself dead and restarts its own tasks.
@@ -155,6 +154,4 @@ def _check_path(path: Path) -> None:
         raise StackError(f"{path}: the embedded stack needs absolute paths. Pass {path.absolute()}.")
     found = [character for character in _FORBIDDEN_CHARACTERS if character in str(path)]
     if found:
-        raise StackError(
-            f"{path}: Airflow cannot work in a path with {' '.join(found)} in it. Move or rename the folder."
-        )
+        raise StackError(f"{path}: Airflow cannot work in a path with {' '.join(found)} in it. Move or rename the folder.")

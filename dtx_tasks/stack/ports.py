@@ -44,6 +44,11 @@ def choose_ports(folder: Path, previous: Ports | None = None) -> Ports:
         raise OSError(f"No free port on {HOST} between {_FIRST} and {_LAST}. Stop what holds them.") from error
 
 
+def loopback() -> str:
+    """Return the name under which tasks of the embedded Airflow run; Airflow calls this."""
+    return HOST
+
+
 def is_free(port: int) -> bool:
     """Whether a server could listen on this port of 127.0.0.1 now."""
     with socket.socket() as probe:

@@ -134,10 +134,7 @@ def _carries(process: psutil.Process, wanted: dict[str, str]) -> bool:
         return False
     try:
         environment = process.environ()
-        return (
-            all(environment.get(name) == value for name, value in wanted.items())
-            and process.status() != psutil.STATUS_ZOMBIE
-        )
+        return all(environment.get(name) == value for name, value in wanted.items()) and process.status() != psutil.STATUS_ZOMBIE
     except psutil.Error:  # it ended, or belongs to somebody else
         return False
 

@@ -215,9 +215,7 @@ class Airflow:
         try:
             return response.json()
         except ValueError as error:
-            raise AirflowUnreachable(
-                f"{response.url}: the answer is not JSON. Is this the address of an Airflow 3?"
-            ) from error
+            raise AirflowUnreachable(f"{response.url}: the answer is not JSON. Is this the address of an Airflow 3?") from error
 
     def _send(self, method: str, path: str, **arguments: Any) -> httpx.Response:
         """Send a request with a token; a token that has expired is replaced once."""
@@ -242,8 +240,7 @@ class Airflow:
             return self._client.request(method, url, **arguments)
         except httpx.TransportError as error:
             raise AirflowUnreachable(
-                f"{self.base_url}: Airflow does not answer ({error or type(error).__name__}). "
-                "Is it running, and is this its address?"
+                f"{self.base_url}: Airflow does not answer ({error or type(error).__name__}). Is it running, and is this its address?"
             ) from error
 
 
@@ -290,8 +287,5 @@ def _log_lines(event: dict[str, Any] | str) -> list[str]:
 
 
 def _traceback(error: dict[str, Any]) -> list[str]:
-    frames = [
-        f'  File "{frame["filename"]}", line {frame["lineno"]}, in {frame["name"]}'
-        for frame in error.get("frames") or []
-    ]
+    frames = [f'  File "{frame["filename"]}", line {frame["lineno"]}, in {frame["name"]}' for frame in error.get("frames") or []]
     return ["Traceback (most recent call last):", *frames, f"{error['exc_type']}: {error['exc_value']}"]

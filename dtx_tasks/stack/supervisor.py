@@ -77,9 +77,7 @@ class Watched:
             )
         num_restarts = len(self._deaths_s)
         _say(f"{command.name}: started as process {self.process.pid}")
-        self.component = replace(
-            self.component, pid=self.process.pid, started_at=_now(), num_restarts=num_restarts, problem=""
-        )
+        self.component = replace(self.component, pid=self.process.pid, started_at=_now(), num_restarts=num_restarts, problem="")
 
     def bury(self, exit_code: int) -> None:
         """Record that the process ended, and when the next one is due, if ever."""
@@ -89,9 +87,7 @@ class Watched:
         num_recent = sum(now - death < _WINDOW_S for death in self._deaths_s)
         self._next_start_s = now + (0 if num_recent == 1 else 2.0 ** (num_recent - 2))
         gave_up = num_recent > MAX_RESTARTS_PER_MINUTE
-        problem = f"it {_describe_exit(exit_code)}" + (
-            f", {num_recent} times within a minute, and is not started again" if gave_up else ""
-        )
+        problem = f"it {_describe_exit(exit_code)}" + (f", {num_recent} times within a minute, and is not started again" if gave_up else "")
         _say(f"{self.command.name}: {problem}")
         self.component = replace(self.component, pid=None, problem=problem, gave_up=gave_up)
 

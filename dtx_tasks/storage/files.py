@@ -136,9 +136,7 @@ def sha256_of(path: Path) -> str:
 def manifest(uri: str) -> tuple[FileEntry, ...]:
     """Every file below a folder, with its digest and size."""
     base = local_path(uri)
-    return tuple(
-        FileEntry(path=item.relative_to(base).as_posix(), sha256=sha256_of(item), num_bytes=item.stat().st_size) for item in _files_below(base)
-    )
+    return tuple(FileEntry(path=item.relative_to(base).as_posix(), sha256=sha256_of(item), num_bytes=item.stat().st_size) for item in _files_below(base))
 
 
 def verify(uri: str, files: Iterable[FileEntry]) -> bool:

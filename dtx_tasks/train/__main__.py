@@ -18,7 +18,6 @@ from dtx_tasks.train.outcome import Outcome, failed
 from dtx_tasks.tether import end_with_parent
 
 
-
 def main() -> int:
     """Reads the pack, trains its jobs, writes one outcome each; the exit code is 0 when none is left without one."""
     # Not SIGKILL: there is time for a last checkpoint.

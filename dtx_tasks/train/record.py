@@ -26,9 +26,6 @@ def trained(job: FinetuneJob, layout: Layout) -> LLMCheckpoint | None:
     folder = layout.job(job.job_id)
     record = read_record(f"{folder}/result.json", LLMCheckpoint)
     is_valid = (
-        record
-        and record.code_version == CODE_VERSIONS["train"]
-        and record.inputs == inputs_of(job, layout)
-        and verify(f"{folder}/checkpoint", record.files)
+        record and record.code_version == CODE_VERSIONS["train"] and record.inputs == inputs_of(job, layout) and verify(f"{folder}/checkpoint", record.files)
     )
     return record if is_valid else None

@@ -144,7 +144,7 @@ def test_second_up_returns_the_same_stack(folders: tuple[Path, Path, Path], fold
 def test_other_settings_are_refused(folders: tuple[Path, Path, Path], folder: Path) -> None:
     """A stack that runs with other settings is not passed off as the one that was asked for."""
     _, dags_folder, plugins_folder = folders
-    with pytest.raises(StackError, match="runs with other settings than these.*Run `dtx down`"):
+    with pytest.raises(StackError, match=r"runs with other settings than these.*Run `dtx down`"):
         up(folder, dags_folder=dags_folder, plugins_folder=plugins_folder, parallelism=7)
 
 

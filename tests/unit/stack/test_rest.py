@@ -71,17 +71,21 @@ def test_expired_token_is_replaced() -> None:
 
 def test_refused_token_is_an_error() -> None:
     """A token without a login cannot be replaced, and Airflow's reason is passed on."""
-    with airflow(lambda *_: (401, {"detail": "Invalid token"})) as client:
-        with pytest.raises(AirflowRefused, match="401, Invalid token") as refused:
-            client.dag_run("d", "r")
+    with (
+        airflow(lambda *_: (401, {"detail": "Invalid token"})) as client,
+        pytest.raises(AirflowRefused, match="401, Invalid token") as refused,
+    ):
+        client.dag_run("d", "r")
     assert refused.value.status_code == 401
 
 
 def test_wrong_password_is_an_error() -> None:
     """A login that Airflow refuses is not tried for ever."""
-    with airflow(lambda *_: (401, {"detail": "Invalid credentials"}), username="a", password="b") as client:
-        with pytest.raises(AirflowRefused, match="Invalid credentials"):
-            client.dag_run("d", "r")
+    with (
+        airflow(lambda *_: (401, {"detail": "Invalid credentials"}), username="a", password="b") as client,
+        pytest.raises(AirflowRefused, match="Invalid credentials"),
+    ):
+        client.dag_run("d", "r")
 
 
 def test_trigger_returns_the_id() -> None:
@@ -152,9 +156,11 @@ def test_missing_dag_is_explained() -> None:
             return 200, {"import_errors": [error], "total_entries": 1}
         return 404, {"detail": "not found"}
 
-    with airflow(answer) as client:
-        with pytest.raises(AirflowRefused, match=r"no DAG 'd' after 0 s(.|\n)*train\.py: SyntaxError: oops"):
-            client.wait_for_dag("d", timeout_s=0)
+    with (
+        airflow(answer) as client,
+        pytest.raises(AirflowRefused, match=r"no DAG 'd' after 0 s(.|\n)*train\.py: SyntaxError: oops"),
+    ):
+        client.wait_for_dag("d", timeout_s=0)
 
 
 def test_log_is_text_with_tracebacks() -> None:
@@ -178,9 +184,11 @@ def test_log_is_text_with_tracebacks() -> None:
 
 def test_nobody_there_is_unreachable() -> None:
     """An address where nothing listens is told apart from an Airflow that says no."""
-    with Airflow("http://127.0.0.1:9", token="t") as client:
-        with pytest.raises(AirflowUnreachable, match="http://127.0.0.1:9: Airflow does not answer"):
-            client.dag_run("d", "r")
+    with (
+        Airflow("http://127.0.0.1:9", token="t") as client,
+        pytest.raises(AirflowUnreachable, match=r"http://127\.0\.0\.1:9: Airflow does not answer"),
+    ):
+        client.dag_run("d", "r")
 
 
 def test_gateway_without_airflow_is_unreachable() -> None:

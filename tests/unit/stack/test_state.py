@@ -13,9 +13,7 @@ from dtx_tasks.stack.processes import born_s, is_process
 from dtx_tasks.stack.state import Settings, read_settings, read_state, write_settings, write_state
 
 
-def make_state(
-    supervisor_pid: int = 1, supervisor_born_s: float = 1.0, components: tuple[Component, ...] = ()
-) -> StackState:
+def make_state(supervisor_pid: int = 1, supervisor_born_s: float = 1.0, components: tuple[Component, ...] = ()) -> StackState:
     return StackState(
         airflow_url="http://127.0.0.1:1",
         mlflow_url="http://127.0.0.1:2",

@@ -1,0 +1,173 @@
+"""Commands for the embedded stack: up, down, status, demo, doctor."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dtx_tasks import stack
+from dtx_tasks.cli.connection import connect
+from dtx_tasks.cli.experiment import read_spec
+from dtx_tasks.cli.handover import hand_over
+from dtx_tasks.cli.remote import DAG_ID, conclude, follow
+from dtx_tasks.entrypoints.documents import write_plan
+from dtx_tasks.entrypoints.planning import plan_document
+from dtx_tasks.launch import LocalProcess, is_finished
+from dtx_tasks.settings import bundled_folder, home, root, schedules_folder
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from dtx_tasks.stack import StackState
+
+EXAMPLE = "experiments/shop-intents.yaml"
+
+
+def add_to(app: typer.Typer) -> None:
+    """Adds these commands."""
+    for command in (up, down, status, demo, doctor):
+        app.command()(command)
+
+
+def up() -> None:
+    """Start Airflow and MLflow on this machine; what runs already is left alone."""
+    _print_places(_up())
+
+
+def down() -> None:
+    """Stop them, and every process that they started."""
+    typer.echo("Stopped." if stack.down(home()) else "Nothing was running.")
+
+
+def status(as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for other programs.")] = False) -> None:
+    """Show what runs, and whether it is well."""
+    state = stack.status(home())
+    if as_json:
+        parts = {component.name: component.healthy for component in state.components} if state else {}
+        typer.echo(json.dumps({"running": state is not None, "healthy": bool(state and state.healthy), "components": parts}))
+    elif state is None:
+        typer.echo(f"Nothing runs in {home()}. Start it with `dtx up`.")
+    else:
+        _print_places(state)
+        for component in state.components:
+            typer.echo(f"{component.name}: {'well' if component.healthy else 'not well'}, process {component.pid}")
+    if state is None or not state.healthy:
+        raise typer.Exit(5)
+
+
+def demo(keep: Annotated[bool, typer.Option(help="Leave the UI up until Ctrl-C.")] = True) -> None:
+    """Run the example experiment from nothing to a registered model."""
+    began_at, was_running = time.monotonic(), stack.status(home()) is not None
+    try:
+        file = bundled_folder("config") / EXAMPLE
+        document, origin = read_spec(file)
+        plan = plan_document(document, origin)
+        # Airflow, MLflow and the example's base model all take a while: together, not one after another.
+        with _made_meanwhile(write_plan(plan, root()).bases):
+            state = _up()
+        ready_s = time.monotonic() - began_at
+        with connect() as airflow:
+            airflow.wait_for_dag(DAG_ID)
+            run_id = airflow.trigger(DAG_ID, hand_over(document.data, plan, file.parent, root()))
+            typer.echo(f"Started {run_id}: {len(plan.jobs)} jobs.\n{airflow.base_url}/dags/{DAG_ID}/runs/{run_id}")
+            follow(airflow, run_id, say=typer.echo)
+            conclude(airflow, run_id, as_json=False)
+        typer.echo(f"{ready_s:.0f} s to start Airflow, MLflow and make the base model; {time.monotonic() - began_at:.0f} s in all.")
+        _print_places(state)
+        if keep:
+            typer.echo("Ctrl-C stops everything.")
+            while True:
+                time.sleep(3600)
+    except KeyboardInterrupt:
+        if not keep:
+            raise
+    finally:
+        if not was_running:
+            stack.down(home())
+
+
+def doctor() -> None:
+    """Check that this machine has what an experiment needs."""
+    problems = [problem for problem in (_missing_libraries(), _little_space(), _broken_configuration()) if problem]
+    for problem in problems:
+        typer.echo(problem)
+    if problems:
+        raise typer.Exit(3)
+    typer.echo(f"Well. Storage: {root()}; {_accelerators()}; schedules: {schedules_folder()}.")
+
+
+def _up() -> StackState:
+    schedules_folder().mkdir(parents=True, exist_ok=True)
+    settings = {
+        "DTX_HOME": str(home()),
+        "DTX_ROOT": root(),
+        "DTX_SCHEDULES": str(schedules_folder()),
+        # MLflow keeps no copy of the weights: a version's source is the checkpoint itself.
+        "MLFLOW_ALLOW_FILE_URI_AS_MODEL_VERSION_SOURCE": "true",
+    }
+    return stack.up(
+        home(), dags_folder=bundled_folder("dags"), plugins_folder=bundled_folder("plugins"), config_env=settings, parallelism=4, on_event=typer.echo
+    )
+
+
+@contextmanager
+def _made_meanwhile(base_uris: list[str]) -> Iterator[None]:
+    """Brings base models to storage while something else goes on, and waits for them at the end."""
+    running = [LocalProcess("fetch", uri, "demo") for uri in base_uris if not is_finished("fetch", uri)]
+    if running:
+        typer.echo("The example's base model is being made; it is kept for the next time.")
+    try:
+        yield
+        for process in running:
+            for line in process.lines():
+                if '"event": "error"' in line:
+                    typer.echo(line)
+            process.wait()
+    finally:
+        for process in running:
+            process.stop()
+
+
+def _print_places(state: StackState) -> None:
+    typer.echo(f"Airflow: {state.airflow_url} (user {state.username}, password {state.password})\nMLflow:  {state.mlflow_url}")
+
+
+def _missing_libraries() -> str:
+    missing = []
+    for name in ("apache-airflow", "mlflow", "torch", "transformers", "trl", "peft", "accelerate"):
+        try:
+            version(name)
+        except PackageNotFoundError:
+            missing.append(name)
+    return f"Not installed: {', '.join(missing)}. `make install` builds the environment." if missing else ""
+
+
+def _little_space(least_bytes: int = 2 << 30) -> str:
+    folder = Path(root())
+    while not folder.exists():
+        folder = folder.parent
+    free = shutil.disk_usage(folder).free
+    return f"{folder} has {free >> 20} MiB left: at least {least_bytes >> 20} MiB are needed." if free < least_bytes else ""
+
+
+def _broken_configuration() -> str:
+    from dtx_tasks.catalog import config_folder, load_catalog
+    from dtx_tasks.errors import SpecError
+
+    try:
+        load_catalog(config_folder())
+    except SpecError as error:
+        return str(error)
+    return ""
+
+
+def _accelerators() -> str:
+    found = sorted(Path("/dev").glob("nvidia[0-9]*"))
+    return f"{len(found)} NVIDIA GPUs" if found else "no GPU: training runs on the CPU"

@@ -1,0 +1,62 @@
+"""Hands the author's own files over to the platform: a request may name only what the platform can read."""
+
+from __future__ import annotations
+
+import hashlib
+from copy import deepcopy
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dtx_tasks.records import Layout
+from dtx_tasks.spec import SPLITS
+from dtx_tasks.storage import copy_folder, exists, manifest, sha256_of, write_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from dtx_tasks.records import ExperimentPlan
+
+
+def hand_over(data: dict[str, Any], plan: ExperimentPlan, folder: Path, root: str) -> dict[str, Any]:
+    """Uploads the files that a spec defines in place, and names the uploads instead.
+
+    Args:
+        data: The spec as it was read; it is not changed.
+        plan: What it comes to: its paths are checked already.
+        folder: What relative paths count from.
+        root: The platform's storage root.
+
+    Returns:
+        The spec as the platform is to read it.
+    """
+    layout, changed = Layout(root, plan.team), deepcopy(data)
+    for definition in _definitions(changed, "datasets", "dataset"):
+        for split in SPLITS:
+            if definition.get(split):
+                definition[split] = _upload_file((folder / Path(definition[split]).expanduser()).resolve(), layout)
+    for definition in _definitions(changed, "llms", "llm"):
+        if not definition["source"].startswith("made:"):
+            definition["source"] = _upload_folder((folder / Path(definition["source"]).expanduser()).resolve(), layout)
+    return changed
+
+
+def _definitions(data: dict[str, Any], axis: str, key: str) -> Iterator[dict[str, Any]]:
+    """Every definition in place; names of the catalog are known to the platform."""
+    matrix = data.get("matrix") or {}
+    found = [*matrix.get(axis, ()), *(entry[key] for entry in (*matrix.get("include", ()), *data.get("jobs", ())))]
+    return (item for item in found if isinstance(item, dict))
+
+
+def _upload_file(path: Path, layout: Layout) -> str:
+    uri = layout.upload(sha256_of(path)[:16], path.name)
+    if not exists(uri):
+        write_bytes(uri, path.read_bytes())
+    return uri
+
+
+def _upload_folder(path: Path, layout: Layout) -> str:
+    digest = hashlib.sha256("".join(entry.sha256 + entry.path for entry in manifest(str(path))).encode()).hexdigest()[:16]
+    uri = layout.upload(digest, path.name)
+    if not exists(f"{uri}/config.json"):
+        copy_folder(str(path), uri)
+    return uri

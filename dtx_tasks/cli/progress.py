@@ -1,0 +1,111 @@
+"""How far a run is, and how long it still takes."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from dtx_tasks.cli.tables import shown_time
+from dtx_tasks.entrypoints.documents import read_plan
+from dtx_tasks.records import Layout, RunReference
+from dtx_tasks.storage import list_names, local_path, read_lines, read_record
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dtx_tasks.records import ExperimentPlan
+    from dtx_tasks.stack.rest import TaskInstance
+
+WEIGHTS = {"plan": 4, "list_datasets": 3, "list_packs": 3, "fetch": 5, "prepare": 15, "finetune.train": 35, "finetune.score": 20, "score_base": 20}
+"""About how many seconds a task of each kind takes on 2 cores (measured with the example)."""
+
+LIGHT = 5.0
+ENDED = frozenset({"success", "failed", "skipped", "upstream_failed", "removed"})
+
+
+@dataclass(frozen=True)
+class RunProgress:
+    """Where a run stands.
+
+    Attributes:
+        done: Share of the expected work, between 0 and 1.
+        eta_s: Seconds left; None while nothing is known.
+        lines: One line for each task that runs.
+    """
+
+    done: float
+    eta_s: float | None
+    lines: tuple[str, ...]
+
+    def __str__(self) -> str:
+        left = f", about {shown_time(self.eta_s)} left" if self.eta_s is not None else ""
+        return "; ".join([f"{self.done:.0%} done{left}", *self.lines])
+
+
+def find_run(root: str, dag_id: str, run_id: str) -> RunReference | None:
+    """What a DAG run carries out, once its first task has said so."""
+    teams = list_names(root)
+    found = (read_record(Layout(root, team).run_reference(dag_id, run_id), RunReference) for team in teams)
+    return next((run for run in found if run), None)
+
+
+def plan_of(root: str, run: RunReference) -> ExperimentPlan:
+    """The plan of a run."""
+    return read_plan(f"{Layout(root, run.team).experiment(run.experiment_name, run.plan_id)}/plan.json")
+
+
+def measure(tasks: Sequence[TaskInstance], plan: ExperimentPlan | None, root: str, started_at: float) -> RunProgress:
+    """How far a run is.
+
+    Args:
+        tasks: Of the run.
+        plan: What it carries out, if that is known yet.
+        root: The storage root.
+        started_at: When it began, in seconds since 1970.
+    """
+    total = sum(_weight(task) for task in tasks) + (_unmapped(tasks, plan) if plan else 300.0)
+    parts = {task.name: _last_event(task, plan, root) for task in tasks if task.state == "running" and task.task_id == "finetune.train"}
+    finished = sum(_weight(task) * (1.0 if task.state in ENDED else _share(parts.get(task.name))) for task in tasks)
+    done = min(0.99, finished / total) if total else 0.0
+    elapsed_s = time.time() - started_at
+    eta_s = elapsed_s * (1 - done) / done if done > 0.03 and plan else None
+    running = [task for task in tasks if task.state == "running"]
+    return RunProgress(done, eta_s, tuple(_line(task, parts.get(task.name)) for task in running))
+
+
+def _weight(task: TaskInstance) -> float:
+    return WEIGHTS.get(task.task_id, LIGHT)
+
+
+def _unmapped(tasks: Sequence[TaskInstance], plan: ExperimentPlan) -> float:
+    """The work of mapped tasks that Airflow has not expanded yet: one placeholder each stands for all of them."""
+    counts = {
+        "fetch": len(plan.bases),
+        "prepare": len(plan.prepared),
+        "finetune.train": len(plan.packs),
+        "finetune.score": len(plan.packs),
+        "score_base": len(plan.bases),
+    }
+    return sum(WEIGHTS[task_id] * (count - sum(task.task_id == task_id for task in tasks)) for task_id, count in counts.items())
+
+
+def _last_event(task: TaskInstance, plan: ExperimentPlan | None, root: str) -> dict[str, float] | None:
+    """The latest step of the first job of a pack that is training."""
+    pack = next((pack for pack in plan.packs if pack.name == task.name), None) if plan else None
+    if pack is None:
+        return None
+    uri = f"{Layout(root, pack.team).job(pack.jobs[0].job_id)}/events.jsonl"
+    size = local_path(uri).stat().st_size if local_path(uri).exists() else 0
+    lines, _ = read_lines(uri, max(0, size - 4096))
+    return next((event for line in reversed(lines) if line.startswith("{") and (event := json.loads(line))["event"] == "step"), None)
+
+
+def _share(event: dict[str, float] | None) -> float:
+    return event["step"] / event["total"] if event else 0.0
+
+
+def _line(task: TaskInstance, event: dict[str, float] | None) -> str:
+    name = f"{task.task_id.removeprefix('finetune.')} {task.name}".strip()
+    return f"{name}: step {event['step']}/{event['total']}, loss {event['loss']:.3f}" if event and event.get("loss") is not None else name
