@@ -9,12 +9,12 @@ import typer
 from rich.console import Console
 
 from dtx_tasks.cli.run import run_plan
-from dtx_tasks.settings import root
 from dtx_tasks.cli.tables import leaderboard, plan_table
 from dtx_tasks.entrypoints.planning import plan_document
 from dtx_tasks.errors import SpecError
 from dtx_tasks.plan import estimate_s
 from dtx_tasks.resolve import Origin, finished_jobs, tokens_per_s
+from dtx_tasks.settings import root
 from dtx_tasks.spec import SpecDocument, experiment_schema, load_text
 
 SpecFile = Annotated[Path, typer.Argument(help="The experiment's YAML or JSON file.", show_default=False)]

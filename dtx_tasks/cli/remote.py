@@ -67,7 +67,7 @@ def submit(
             if as_json:
                 typer.echo(json.dumps({"run_id": run_id, "plan_id": plan.plan_id, "url": url}))
             return
-        follow(airflow, run_id, say=(lambda line: None) if as_json else typer.echo)
+        follow(airflow, run_id, say=_quiet if as_json else typer.echo)
         conclude(airflow, run_id, as_json=as_json)
 
 
@@ -75,7 +75,7 @@ def watch(run_id: RunArgument = None, as_json: AsJson = False) -> None:
     """Show a run's progress until it ends, then the leaderboard."""
     with connect() as airflow:
         name = run_id or _latest_run()
-        follow(airflow, name, say=(lambda line: None) if as_json else typer.echo)
+        follow(airflow, name, say=_quiet if as_json else typer.echo)
         conclude(airflow, name, as_json=as_json)
 
 
@@ -164,6 +164,10 @@ def conclude(airflow: Airflow, run_id: str, *, as_json: bool) -> None:
     for name, place in _places(reference, verdict).items():
         typer.echo(f"{name}: {place}")
     typer.echo(_reused(reference))
+
+
+def _quiet(_line: str) -> None:
+    """Standard output is for the JSON alone."""
 
 
 def _places(reference: RunReference, verdict: BestVersion) -> dict[str, str]:

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from dtx_tasks.settings import home
 from dtx_tasks.entrypoints.documents import note_run, write_plan
 from dtx_tasks.launch import Ending, LocalProcess, ending_of, is_finished
 from dtx_tasks.records import Layout
 from dtx_tasks.register import register
 from dtx_tasks.report import write_report
 from dtx_tasks.select import select
+from dtx_tasks.settings import home
 
 if TYPE_CHECKING:
     from dtx_tasks.records import BestVersion, ExperimentPlan

@@ -14,8 +14,6 @@ from dtx_tasks.catalog import config_folder
 from dtx_tasks.tether import adopt_orphans, end_with_parent, reap_orphans
 
 if TYPE_CHECKING:
-    from types import FrameType
-
     from dtx_tasks.records import Pack
 
 GRACE_S = 60.0
@@ -39,8 +37,8 @@ def run_ranks(pack: Pack, document_uri: str, job_ids: list[str]) -> int:
     command = [sys.executable, "-m", "accelerate.commands.launch", *launch_arguments(pack), *program]
     adopt_orphans()
     # A group of its own: whatever the launcher leaves behind can still be found and ended.
-    launcher = subprocess.Popen(command, env=_environment(pack), start_new_session=True, preexec_fn=_tether)  # noqa: PLW1509 - before any thread is started
-    previous = signal.signal(signal.SIGTERM, lambda number, frame: _forward(launcher, number, frame))
+    launcher = subprocess.Popen(command, env=_environment(pack), start_new_session=True, preexec_fn=_tether)
+    previous = signal.signal(signal.SIGTERM, lambda _number, _frame: _ask_to_end(launcher.pid))
     try:
         exit_code = launcher.wait()
         _wait_for_group(launcher.pid)
@@ -77,8 +75,8 @@ def _tether() -> None:
     end_with_parent(signal.SIGTERM)
 
 
-def _forward(launcher: subprocess.Popen[bytes], number: int, frame: FrameType | None) -> None:
-    _signal_group(launcher.pid, signal.SIGTERM)
+def _ask_to_end(group: int) -> None:
+    _signal_group(group, signal.SIGTERM)
 
 
 def _wait_for_group(group: int) -> None:

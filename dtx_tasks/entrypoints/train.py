@@ -154,8 +154,8 @@ def _end(this: PackRound, job: FinetuneJob, attempt: Attempt, held: Claim, exit_
         if not outcome.error_class:
             _publish(job, outcome, held, this.layout, f"{this.pack.experiment_name} {this.pack.plan_id}")
             forget_failure("train", job.job_id, this.pack, this.layout)
-    except OSError as error:
-        outcome = Outcome(error_class="TransientError", message=f"The checkpoint could not be published: {error}")
+    except OSError as fault:
+        outcome = Outcome(error_class="TransientError", message=f"The checkpoint could not be published: {fault}")
     reached = last_complete(local_path(f"{folder}/work"))
     ended = attempt.model_copy(update={"error_class": outcome.error_class, "reached_step": step_of(reached) if reached else attempt.reached_step})
     write_record(f"{folder}/attempts/{attempt.number}.json", ended)

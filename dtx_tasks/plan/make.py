@@ -75,8 +75,8 @@ def cells(experiment: FinetuneExperiment) -> list[Cell]:
     found: list[Cell] = []
     if experiment.matrix:
         matrix = experiment.matrix
-        names = (matrix.llms, matrix.datasets, matrix.hyperparameters)
-        grid = [Cell(*combination) for combination in product(*([name_of(item) for item in axis] for axis in names), matrix.seeds)]
+        llms, datasets, groups = ([name_of(item) for item in axis] for axis in (matrix.llms, matrix.datasets, matrix.hyperparameters))
+        grid = [Cell(llm, dataset, group, seed) for llm, dataset, group, seed in product(llms, datasets, groups, matrix.seeds)]
         _refuse_idle_exclusions(grid, matrix.exclude)
         found = [cell for cell in grid if not any(_agrees(cell, rule) for rule in matrix.exclude)]
         found += [_entry_cell(entry) for entry in matrix.include]
@@ -180,12 +180,12 @@ def _prepared(jobs: list[FinetuneJob], inputs: ResolvedInputs, common: dict[str,
 
 def _base(llm: LLMSource, prepared: tuple[PrepareDocument, ...], common: dict[str, str], run: dict[str, object]) -> BaseDocument:
     ids = tuple(document.prepared_id for document in prepared if document.llm.llm_id == llm.llm_id)
-    return BaseDocument(**common, **run, name=_label(llm.name, llm.llm_id), llm=llm, prepared_ids=ids)  # type: ignore[arg-type]
+    return BaseDocument(**common, **run, name=_label(llm.name, llm.llm_id), llm=llm, prepared_ids=ids)
 
 
 def _pack(jobs: tuple[FinetuneJob, ...], common: dict[str, str], run: dict[str, object]) -> Pack:
     identity = jobs[0].job_id if len(jobs) == 1 else digest_of([job.job_id for job in jobs])
-    return Pack(**common, **run, name=_label(jobs[0].name, identity), pack_id=identity, jobs=jobs)  # type: ignore[arg-type]
+    return Pack(**common, **run, name=_label(jobs[0].name, identity), pack_id=identity, jobs=jobs)
 
 
 def _label(name: str, identity: str) -> str:

@@ -14,8 +14,8 @@ from transformers import AutoTokenizer
 from dtx_tasks.dataset import rows_of
 from dtx_tasks.errors import ClaimedError, DataError, TransientError
 from dtx_tasks.plan import CODE_VERSIONS
-from dtx_tasks.records import FetchedLLM, Layout, PreparedDataset, PrepareDocument, SplitStatistics, digest_of
 from dtx_tasks.prepare.record import prepared
+from dtx_tasks.records import FetchedLLM, Layout, PreparedDataset, PrepareDocument, SplitStatistics, digest_of
 from dtx_tasks.storage import claim, local_path, manifest, read_record, remove, sha256_of, write_record
 from dtx_tasks.template import answer_ids, chat_template, prompt_ids
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from dtx_tasks.catalog.recipes import MADE_MODELS
 from dtx_tasks.dataset import check_file
@@ -62,11 +62,11 @@ def resolve_llm(llm: LLM, allowed: Allowed) -> LLMSource | Mistake:
     return _llm_source(llm, "local", str(folder), digest_of([entry.model_dump() for entry in files], 64), sum(entry.num_bytes for entry in files))
 
 
-def _llm_source(llm: LLM, kind: str, source: str, revision: str, num_bytes: int) -> LLMSource:
+def _llm_source(llm: LLM, kind: Literal["local", "made"], source: str, revision: str, num_bytes: int) -> LLMSource:
     return LLMSource(
         name=llm.name,
         llm_id=digest_of(["llm", kind, revision, llm.template]),
-        kind=kind,  # type: ignore[arg-type]
+        kind=kind,
         source=source,
         revision=revision,
         template=llm.template,

@@ -88,7 +88,7 @@ def resolve(experiment: FinetuneExperiment, catalog: Catalog, origin: Origin) ->
     _refuse_unscorable(lookup, inputs["datasets"])  # type: ignore[arg-type]
     if lookup.mistakes:
         raise SpecError("\n".join(mistake.text("the experiment") for mistake in lookup.mistakes), mistakes=lookup.mistakes)
-    return ResolvedInputs(experiment=experiment, **inputs)  # type: ignore[arg-type]
+    return ResolvedInputs(experiment=experiment, **inputs)
 
 
 def _referred(experiment: FinetuneExperiment, axis: str, key: str) -> Referred:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from dtx_tasks.errors import DataError
 from dtx_tasks.records import Layout, PreparedDataset, digest_of
@@ -85,14 +85,13 @@ def scored_rows(document: ScoringDocument, layout: Layout) -> ScoredRows:
 
 def _rows_of(folder: str) -> list[ScoredRow]:
     rows = []
-    for split in ("test", "validation"):
+    splits: tuple[Split, ...] = ("test", "validation")
+    for split in splits:
         try:
             text = read_bytes(f"{folder}/files/{split}.jsonl").decode()
         except FileNotFoundError:
             continue
-        rows += [
-            ScoredRow(values["row_id"], cast("Split", split), values["messages"], values["answer"]) for values in map(json.loads, text.rstrip("\n").split("\n"))
-        ]
+        rows += [ScoredRow(values["row_id"], split, values["messages"], values["answer"]) for values in map(json.loads, text.rstrip("\n").split("\n"))]
     return rows
 
 

@@ -123,7 +123,8 @@ def _score(candidate: Candidate, split: str, metric: str, *, required: bool = Fa
 
 def _value(candidate: Candidate, metric: str) -> float:
     score = _score(candidate, "validation", metric, required=True)
-    assert score is not None and score.value is not None
+    assert score is not None
+    assert score.value is not None
     return score.value
 
 

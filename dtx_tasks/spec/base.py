@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Discriminator, StringConstraints, Tag
+from pydantic import BaseModel, ConfigDict, StringConstraints
 
 Name = Annotated[
     str,
@@ -24,11 +24,3 @@ class SpecModel(BaseModel):
 def name_or_definition(value: Any) -> str:
     """Tells a reference to the catalog (text) from a definition in place (a mapping)."""
     return BY_NAME if isinstance(value, str) else DEFINED_HERE
-
-
-def reference_to(definition: type[SpecModel]) -> Any:
-    """The type of a field that takes the name of a resource or its definition in place."""
-    return Annotated[
-        Annotated[Name, Tag(BY_NAME)] | Annotated[definition, Tag(DEFINED_HERE)],
-        Discriminator(name_or_definition),
-    ]

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Discriminator, Field, Tag
 
-from dtx_tasks.spec.base import Name, SpecModel, reference_to
+from dtx_tasks.spec.base import BY_NAME, DEFINED_HERE, Name, SpecModel, name_or_definition
 from dtx_tasks.spec.dataset import Dataset
 from dtx_tasks.spec.hyperparameters import HyperparameterGroup
 from dtx_tasks.spec.llm import LLM
 from dtx_tasks.spec.scoring import Metric, Scoring
 
-LLMReference = reference_to(LLM)
-DatasetReference = reference_to(Dataset)
-GroupReference = reference_to(HyperparameterGroup)
-ScoringReference = reference_to(Scoring)
+Referred = Annotated[Name, Tag(BY_NAME)]
+EITHER = Discriminator(name_or_definition)
+LLMReference = Annotated[Referred | Annotated[LLM, Tag(DEFINED_HERE)], EITHER]
+DatasetReference = Annotated[Referred | Annotated[Dataset, Tag(DEFINED_HERE)], EITHER]
+GroupReference = Annotated[Referred | Annotated[HyperparameterGroup, Tag(DEFINED_HERE)], EITHER]
+ScoringReference = Annotated[Referred | Annotated[Scoring, Tag(DEFINED_HERE)], EITHER]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 TeamName = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$")]
 RegisteredName = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^/:\x00-\x1f]+$")]

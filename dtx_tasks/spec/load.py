@@ -22,9 +22,8 @@ Location = tuple[str | int, ...]
 class SpecLoader(yaml.SafeLoader):
     """YAML 1.2's scalars: `1e-4` is a number, `no` is text, a date is text."""
 
-    yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}
 
-
+SpecLoader.yaml_implicit_resolvers = {}
 for _tag, _pattern, _first in (
     ("bool", r"^(true|True|TRUE|false|False|FALSE)$", "tTfF"),
     ("null", r"^(~|null|Null|NULL|)$", "~nN\0"),

@@ -82,14 +82,12 @@ def publish_verdict(plan: ExperimentPlan, verdict: BestVersion | None, run: RunR
     if verdict:
         tags |= {"dtx.best": verdict.best_name, "dtx.best_id": verdict.best_id, "mlflow.note.content": verdict.reason}
         best = verdict.candidates[0]
-        for split, value in (("validation", best.validation), ("test", best.test)):
-            if value is not None:
-                client.log_metric(parent, f"best/{split}/{verdict.metric}", value)
+        found = {"validation": best.validation, "test": best.test}
+        _log(parent, _now({f"best/{split}/{verdict.metric}": value for split, value in found.items() if value is not None}))
     children = sorted(job_runs.values())
     if children:
         tags["dtx.job_runs"] = ",".join(children)[:5000]
-    for key, value in tags.items():
-        client.set_tag(parent, key, value)
+    _tag(parent, tags)
     client.set_terminated(parent, "FINISHED" if verdict else "FAILED")
     return parent
 
@@ -151,12 +149,12 @@ def _copy_scores(job: FinetuneJob, scoring_id: str, layout: Layout, state: Publi
     if scored is None or scored.digest == state.scores_digest:
         return state
     values: dict[str, float] = {}
-    for split, card in scored.cards.items():
-        for metric, score in card.scores.items():
+    for card in scored.cards.values():
+        for score in card.scores.values():
             if score.value is not None:
-                values[f"{split}/{metric}"] = score.value
+                values[f"{card.split}/{score.metric}"] = score.value
             if score.standard_error is not None:
-                values[f"{split}/{metric}_standard_error"] = score.standard_error
+                values[f"{card.split}/{score.metric}_standard_error"] = score.standard_error
     _log(state.mlflow_run_id, _now(values))
     _tag(state.mlflow_run_id, {"dtx.predictions_uri": f"{folder}/files/predictions.jsonl"})
     return state.model_copy(update={"scores_digest": scored.digest})

@@ -23,11 +23,11 @@ def experiment_id(team: str, name: str) -> str:
     if found is None:
         try:
             return str(client.create_experiment(title, tags={"dtx.team": team}))
-        except MlflowException as error:
+        except MlflowException:
             # Somebody else created it in between.
             found = client.get_experiment_by_name(title)
             if found is None:
-                raise error
+                raise
     return str(found.experiment_id)
 
 

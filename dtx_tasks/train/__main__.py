@@ -7,15 +7,14 @@ import signal
 import sys
 import traceback
 
-
 from accelerate import PartialState
 
 from dtx_tasks.errors import DtxError, ResourceError, TransientError
 from dtx_tasks.records import Attempt, FinetuneJob, Layout, Pack
 from dtx_tasks.storage import read_record, write_record
-from dtx_tasks.train.job import JobFolder, train_job
-from dtx_tasks.train.outcome import Outcome, failed
 from dtx_tasks.tether import end_with_parent
+from dtx_tasks.train.job import JobFolder, train_job
+from dtx_tasks.train.outcome import failed
 
 
 def main() -> int:

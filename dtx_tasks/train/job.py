@@ -145,7 +145,7 @@ def train_job(job: FinetuneJob, resources: Resources, folder: JobFolder, micro_b
     if folder.is_main:
         shutil.rmtree(folder.final, ignore_errors=True)
     trainer.save_model(str(folder.final))
-    outcome = _outcome(job, trainer, output, train_s)
+    outcome = _outcome(trainer, output, train_s)
     if folder.is_main:
         tokenizer.save_pretrained(folder.final)
         (folder.final / "training_args.bin").unlink(missing_ok=True)
@@ -205,7 +205,7 @@ def _lora(values: Hyperparameters, folder: JobFolder) -> LoraConfig:
     )
 
 
-def _outcome(job: FinetuneJob, trainer: SFTTrainer, output: Any, train_s: float) -> Outcome:
+def _outcome(trainer: SFTTrainer, output: Any, train_s: float) -> Outcome:
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
     parameters = list(trainer.model.parameters())
     memory = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -205,20 +205,25 @@ def test_killed_scheduler_leaves_nothing_and_the_run_goes_on(folder: Path, airfl
     before = running(folder).component("scheduler")
     tree = marked_processes(folder, "scheduler")
     child_pid = int((tmp_path / "started-0-1").read_text().split()[1])
-    assert before is not None and before.pid is not None and child_pid in {process.pid for process in tree}
+    assert before is not None
+    assert before.pid is not None
+    assert child_pid in {process.pid for process in tree}
     os.kill(before.pid, signal.SIGKILL)
     wait_for(lambda: not any(process.is_running() for process in tree), "the old tree ends", timeout_s=5)
     assert wait_for_end(airflow, run_id) == "success"
     assert [task.try_number for task in sleeps(airflow, run_id)] == [2]
     after = running(folder).component("scheduler")
-    assert after is not None and after.healthy and after.num_restarts == 1
+    assert after is not None
+    assert after.healthy
+    assert after.num_restarts == 1
 
 
 def test_killed_api_server_does_not_fail_a_task(folder: Path, airflow: Airflow, tmp_path: Path) -> None:
     """A task that runs while the API server is started again ends well, at its first try."""
     run_id = start_sleeping(airflow, tmp_path, 12)
     api_server = running(folder).component("api-server")
-    assert api_server is not None and api_server.pid is not None
+    assert api_server is not None
+    assert api_server.pid is not None
     os.kill(api_server.pid, signal.SIGKILL)
     wait_for(lambda: status(folder) is not None and running(folder).healthy, "the API server is back")
     assert wait_for_end(airflow, run_id) == "success"

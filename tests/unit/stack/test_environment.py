@@ -59,7 +59,8 @@ def test_servers_listen_on_this_machine_only(tmp_path: Path) -> None:
     """Neither server can be reached over the network."""
     mlflow = mlflow_command(tmp_path, make_settings(tmp_path))
     assert make_environment(tmp_path)["AIRFLOW__API__HOST"] == "127.0.0.1"
-    assert mlflow is not None and mlflow.argv[mlflow.argv.index("--host") + 1] == "127.0.0.1"
+    assert mlflow is not None
+    assert mlflow.argv[mlflow.argv.index("--host") + 1] == "127.0.0.1"
 
 
 def test_tasks_find_the_servers(tmp_path: Path) -> None:
