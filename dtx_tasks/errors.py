@@ -95,6 +95,11 @@ BY_NAME: dict[str, type[DtxError]] = {
 }
 
 
+def kind_of(error: DtxError) -> str:
+    """The name by which a failure is written down: of its class, or of the nearest one above it that BY_NAME knows."""
+    return next(kind.__name__ for kind in type(error).__mro__ if kind.__name__ in BY_NAME)
+
+
 @dataclass(frozen=True)
 class Mistake:
     """One mistake in an author's file.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -49,7 +50,7 @@ def init(
     file.parent.mkdir(parents=True, exist_ok=True)
     schema_path = file.parent / "experiment.schema.json"
     schema_path.write_text(experiment_schema(), encoding="utf-8")
-    file.write_text(STARTER.format(name=name, schema=schema_path.name), encoding="utf-8")
+    file.write_text(STARTER.format(name=json.dumps(name, ensure_ascii=False), schema=schema_path.name), encoding="utf-8")
     typer.echo(f"Wrote {file} and {schema_path}. Next: dtx plan {file}")
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from copy import deepcopy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dtx_tasks.records import Layout
+from dtx_tasks.records import Layout, digest_of
 from dtx_tasks.spec import SPLITS
-from dtx_tasks.storage import copy_folder, exists, manifest, sha256_of, write_bytes
+from dtx_tasks.storage import copy_folder, exists, manifest, sha256_of, verify, write_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -55,8 +54,8 @@ def _upload_file(path: Path, layout: Layout) -> str:
 
 
 def _upload_folder(path: Path, layout: Layout) -> str:
-    digest = hashlib.sha256("".join(entry.sha256 + entry.path for entry in manifest(str(path))).encode()).hexdigest()[:16]
-    uri = layout.upload(digest, path.name)
-    if not exists(f"{uri}/config.json"):
+    files = manifest(str(path))
+    uri = layout.upload(digest_of([entry.model_dump() for entry in files]), path.name)
+    if not verify(uri, files):
         copy_folder(str(path), uri)
     return uri

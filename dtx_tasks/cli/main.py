@@ -26,9 +26,9 @@ def main() -> None:
     errors = Console(stderr=True, soft_wrap=True, highlight=False)
     try:
         app()
-    except KeyboardInterrupt:
-        errors.print("Cancelled.")
-        sys.exit(CANCELLED)
+    except SystemExit as end:
+        # Typer takes Ctrl-C for itself and ends with 130, as a shell does.
+        sys.exit(CANCELLED if end.code == 130 else end.code)
     except SpecError as error:
         errors.print(str(error), markup=False)
         sys.exit(WRONG_INPUT)

@@ -131,14 +131,24 @@ def _needed(values: dict[str, Any], name: str) -> list[tuple[str, str, str]]:
         return [(name, f"must be text (got {_shown(value)})", "Put it in quotes.")]
     if not value.strip():
         return [(name, "is empty", "Write the text or remove the row.")]
-    return []
+    return _unwritable(name, value)
 
 
 def _optional(values: dict[str, Any], name: str) -> list[tuple[str, str, str]]:
     value = values.get(name)
-    if value is None or isinstance(value, str):
+    if value is None:
         return []
+    if isinstance(value, str):
+        return _unwritable(name, value)
     return [(name, f"must be text (got {_shown(value)})", "Put it in quotes.")]
+
+
+def _unwritable(name: str, text: str) -> list[tuple[str, str, str]]:
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        return [(name, f"holds half a surrogate pair (got {_shown(text[error.start])})", "Write the character itself.")]
+    return []
 
 
 def _shown(value: object) -> str:

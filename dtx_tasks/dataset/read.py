@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -80,13 +82,13 @@ def _read_jsonl(text: str) -> Iterator[RawRow | Unreadable]:
             continue
         try:
             yield RawRow(number, json.loads(line))
-        except json.JSONDecodeError as error:
+        except (ValueError, RecursionError) as error:
             hint = (
                 "The file begins like a JSON array: give it the ending .json."
                 if number == 1 and line.strip() == "["
                 else "Each line must be one whole JSON object."
             )
-            yield Unreadable(number, error.colno, f"this is not JSON: {error.msg}", hint)
+            yield Unreadable(number, getattr(error, "colno", 1), _not_json(error), hint)
 
 
 def _read_json(text: str) -> Iterator[RawRow | Unreadable]:
@@ -100,8 +102,8 @@ def _read_json(text: str) -> Iterator[RawRow | Unreadable]:
         line, counted = line + text.count("\n", counted, position), position
         try:
             values, position = decoder.raw_decode(text, position)
-        except json.JSONDecodeError as error:
-            yield Unreadable(error.lineno, error.colno, f"this is not JSON: {error.msg}", "Nothing after this place could be read.")
+        except (ValueError, RecursionError) as error:
+            yield Unreadable(getattr(error, "lineno", line), getattr(error, "colno", 1), _not_json(error), "Nothing after this place could be read.")
             return
         yield RawRow(line, values)
         position = _skip_space(text, position)
@@ -112,20 +114,32 @@ def _read_json(text: str) -> Iterator[RawRow | Unreadable]:
                 _line(text, position), _column(text, position), "the array is cut off here", "Rows are separated by `,` and the last one is followed by `]`."
             )
             return
+    behind = _skip_space(text, position + 1)
+    if behind < len(text):
+        hint = "The array must be all there is: put every row into one."
+        yield Unreadable(_line(text, behind), _column(text, behind), "something stands behind the array", hint)
 
 
 def _read_csv(text: str) -> Iterator[RawRow | Unreadable]:
-    reader = csv.DictReader(text.splitlines(keepends=True), strict=True)
-    line = 2
+    # Not splitlines(): a field may hold U+2028 and its like.
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    line = 1
     try:
-        for values in reader:
-            if None in values:
+        header = next(reader, [])
+        line = reader.line_num + 1
+        for fields in reader:
+            if len(fields) > len(header):
                 yield Unreadable(line, 1, "the row has more fields than the header", "Put text with commas in double quotes.")
-            else:
-                yield RawRow(line, values)
+            elif fields:
+                yield RawRow(line, dict(zip_longest(header, fields)))
             line = reader.line_num + 1
     except csv.Error as error:
         yield Unreadable(line, 1, f"this is not CSV: {error}", "Check the double quotes of this row.")
+
+
+def _not_json(error: ValueError | RecursionError) -> str:
+    # Beside JSONDecodeError there are numbers too long and brackets too deep to read.
+    return f"this is not JSON: {getattr(error, 'msg', error)}"
 
 
 def _skip_space(text: str, position: int) -> int:

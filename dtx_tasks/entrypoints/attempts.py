@@ -27,18 +27,24 @@ def attempts_of(job_folder: str) -> list[Attempt]:
     return [attempt for attempt in found if attempt]
 
 
-def micro_batch_size(job: FinetuneJob, resources: Resources, earlier: Sequence[Attempt]) -> int:
+def micro_batch_size(job: FinetuneJob, resources: Resources, earlier: Sequence[Attempt], run_key: str) -> int:
     """Rows in one forward pass: half of the last attempt's where that ran out of memory.
 
+    Args:
+        job: What is trained.
+        resources: On what.
+        earlier: Every attempt.
+        run_key: The round.
+
     Raises:
-        ExhaustedError: Not even one row fits.
+        ExhaustedError: Not even one row fitted in this round; another one may have a larger machine.
     """
     rows = job.hyperparameters.global_batch_size // resources.processes
     most = job.hyperparameters.per_device_train_batch_size or DEFAULT_MICRO_BATCH_SIZE
-    for attempt in earlier:
-        if attempt.error_class == "ResourceError":
-            most = min(most, attempt.micro_batch_size // 2)
-    if most < 1:
+    too_large = [attempt for attempt in earlier if attempt.error_class == "ResourceError"]
+    for attempt in too_large:
+        most = min(most, max(1, attempt.micro_batch_size // 2))
+    if any(attempt.micro_batch_size == 1 and attempt.run_key == run_key for attempt in too_large):
         raise ExhaustedError("Out of memory with one row at a time.", "Lower cutoff_len, train with LoRA, or use a larger machine.")
     return next(size for size in range(min(most, rows), 0, -1) if rows % size == 0)
 

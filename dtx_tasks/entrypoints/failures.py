@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dtx_tasks.errors import BY_NAME, DtxError
+from dtx_tasks.errors import BY_NAME, DtxError, kind_of
 from dtx_tasks.records import FailureRecord, Layout
 from dtx_tasks.storage import read_record, remove, write_record
 
@@ -34,7 +34,7 @@ def note_failure(
     record = FailureRecord(
         job_id=item_id,
         stage=stage,
-        error_class=type(error).__name__,
+        error_class=kind_of(error),
         message=error.message,
         hint=error.hint,
         is_final=error.is_final if is_final is None else is_final,

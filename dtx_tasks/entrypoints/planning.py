@@ -26,9 +26,10 @@ def plan_document(document: SpecDocument, origin: Origin) -> ExperimentPlan:
     Raises:
         SpecError: With every mistake, each with its line.
     """
-    experiment = parse(document, FinetuneExperiment)
+    # Mistakes of the catalog's own files name their own places.
+    experiment, catalog = parse(document, FinetuneExperiment), load_catalog(config_folder())
     try:
-        return make_plan(resolve(experiment, load_catalog(config_folder()), origin))
+        return make_plan(resolve(experiment, catalog, origin))
     except SpecError as error:
         if not error.mistakes:
             raise

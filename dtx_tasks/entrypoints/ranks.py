@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dtx_tasks.catalog import config_folder
@@ -66,9 +67,13 @@ def launch_arguments(pack: Pack) -> list[str]:
 def _environment(pack: Pack) -> dict[str, str]:
     cores = os.cpu_count() or 1
     threads = pack.resources.cpus or max(1, cores // (pack.parallelism * pack.resources.processes))
-    quiet = {"TQDM_DISABLE": "1", "TRANSFORMERS_VERBOSITY": "error", "PYTHONWARNINGS": "ignore::FutureWarning", "DS_LOG_LEVEL": "error"}
+    quiet = {"TQDM_DISABLE": "1", "TRANSFORMERS_VERBOSITY": "error", "PYTHONWARNINGS": "ignore::FutureWarning", "DS_ACCELERATOR": "cuda" if _gpus() else "cpu"}
     offline = {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false", "PYTHONUNBUFFERED": "1"}
     return {**os.environ, **quiet, **offline, "OMP_NUM_THREADS": str(threads)}
+
+
+def _gpus() -> list[Path]:
+    return list(Path("/dev").glob("nvidia[0-9]*"))
 
 
 def _tether() -> None:

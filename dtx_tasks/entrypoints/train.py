@@ -117,7 +117,7 @@ def _begin(this: PackRound, job: FinetuneJob) -> Attempt | None:
     folder = this.layout.job(job.job_id)
     earlier = attempts_of(folder)
     try:
-        size = micro_batch_size(job, this.pack.resources, earlier)
+        size = micro_batch_size(job, this.pack.resources, earlier, this.run_key)
     except DtxError as error:
         this.fail(job, error)
         return None
@@ -133,6 +133,8 @@ def _begin(this: PackRound, job: FinetuneJob) -> Attempt | None:
     )
     for rank in range(this.pack.resources.processes):
         remove(f"{folder}/work/outcome-{rank}.json")
+    # What an earlier round gave up says nothing about this one.
+    forget_failure("train", job.job_id, this.pack, this.layout)
     # Until it ends otherwise it counts as killed: nobody may be left to write that down.
     write_record(f"{folder}/attempts/{attempt.number}.json", attempt)
     return attempt

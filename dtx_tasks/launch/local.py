@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -15,6 +14,9 @@ if TYPE_CHECKING:
 
 GRACE_S = 75.0
 """From SIGTERM to SIGKILL: the ranks' own grace for a last checkpoint, and a little more."""
+
+KILLED_S = 5.0
+"""For the kernel to clear away what was killed."""
 
 
 class LocalProcess:
@@ -60,19 +62,20 @@ class LocalProcess:
         Args:
             grace_s: Seconds to wait for a last checkpoint.
         """
-        family = _family(self._process.pid)
-        if self._process.poll() is None:
-            self._process.send_signal(signal.SIGTERM)
-        _, alive = psutil.wait_procs(family, timeout=grace_s)
-        for process in alive:
+        below = _descendants(self._process.pid)
+        self._process.terminate()
+        try:
+            self._process.wait(grace_s)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+        for process in below:
             if process.is_running():
                 process.kill()
-        psutil.wait_procs(alive, timeout=5)
+        psutil.wait_procs(below, timeout=KILLED_S)
 
 
-def _family(pid: int) -> list[psutil.Process]:
+def _descendants(pid: int) -> list[psutil.Process]:
     try:
-        parent = psutil.Process(pid)
-        return [parent, *parent.children(recursive=True)]
+        return list(psutil.Process(pid).children(recursive=True))
     except psutil.NoSuchProcess:
         return []

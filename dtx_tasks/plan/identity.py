@@ -50,7 +50,7 @@ def lora_alpha(values: Hyperparameters) -> int:
 def scoring_id(scoring: Scoring, datasets: Iterable[DatasetSource]) -> str:
     """Of a way to score on certain rows."""
     judged = scoring.model_dump(mode="json", exclude={"name", "description", "batch_size"})
-    return digest_of(["scoring", CODE_VERSIONS["score"], judged, sorted(dataset.scored_digest for dataset in datasets)])
+    return digest_of(["scoring", CODE_VERSIONS["score"], judged, sorted({dataset.scored_digest for dataset in datasets})])
 
 
 def plan_id(experiment: FinetuneExperiment, checkpoint_ids: Iterable[str], scoring: str) -> str:

@@ -41,17 +41,19 @@ def make_plan(inputs: ResolvedInputs) -> ExperimentPlan:
         SpecError: The experiment names no job, or excludes a combination that does not exist.
     """
     experiment = inputs.experiment
-    jobs, merged = _distinct(_job(cell, inputs) for cell in _named(cells(experiment)))
-    datasets = [inputs.datasets[name] for name in sorted({job.dataset_name for job in jobs})]
+    named = [_job(cell, inputs) for cell in _named(cells(experiment))]
+    jobs, merged = _distinct(named)
+    # Jobs that learn the same rows are one, but their Datasets may differ in the rows to score on.
+    datasets = [inputs.datasets[name] for name in sorted({job.dataset_name for job in named})]
     scoring_name = scoring_id(inputs.scoring, datasets)
     llms = {job.llm.llm_id: job.llm for job in jobs}
     identity = plan_id(experiment, [*(job.job_id for job in jobs), *llms], scoring_name)
     common = {"team": experiment.team, "experiment_name": experiment.name, "plan_id": identity}
-    prepared = _prepared(jobs, inputs, common)
+    prepared = _prepared(named, inputs, common)
     scoring = ScoringDocument(
         scoring_id=scoring_name,
         scoring=inputs.scoring,
-        datasets={dataset.name: tuple(document.prepared_id for document in prepared if document.dataset.name == dataset.name) for dataset in datasets},
+        datasets={dataset.name: tuple(dict.fromkeys(job.prepared_id for job in named if job.dataset_name == dataset.name)) for dataset in datasets},
     )
     run = {"scoring": scoring, "resources": experiment.resources, "parallelism": experiment.parallelism}
     return ExperimentPlan(
@@ -155,7 +157,7 @@ def _distinct(jobs: Iterable[FinetuneJob]) -> tuple[list[FinetuneJob], dict[str,
     merged: dict[str, str] = {}
     for job in jobs:
         first = kept.setdefault(job.job_id, job)
-        if first.name != job.name:
+        if first is not job:
             merged[job.name] = first.name
     return list(kept.values()), merged
 

@@ -38,11 +38,11 @@ class Layout:
     @classmethod
     def of(cls, document_uri: str) -> Layout:
         """The layout that a plan's document lies in, so that a store can be moved as a whole."""
-        base, separator, _ = document_uri.rpartition("/experiments/")
-        root, _, team = base.rpartition("/")
-        if not (separator and root and team):
-            raise ValueError(f"{document_uri!r} is no document of a plan: it must lie below <root>/<team>/experiments/")
-        return cls(root, team)
+        # The id tells the folder from a root, a team or an experiment that is called `experiments` too.
+        found = re.fullmatch(r"(.+)/([^/]+)/experiments/[^/]+/[0-9a-f]{16}/.+", document_uri)
+        if not found:
+            raise ValueError(f"{document_uri!r} is no document of a plan: it must lie below <root>/<team>/experiments/<name>/<plan id>/")
+        return cls(found[1], found[2])
 
     @property
     def base(self) -> str:

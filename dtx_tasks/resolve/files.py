@@ -30,11 +30,22 @@ class Allowed:
         """The absolute path that was meant, if it may be read and is there."""
         if "://" in written:
             return Mistake("", f"this source cannot be reached yet (got {written!r})", "Use a local path.")
+        try:
+            return self._found(written)
+        except (OSError, RuntimeError, ValueError) as error:
+            # A home of nobody, a circle of links, a name too long or with a NUL in it.
+            return Mistake("", f"cannot be looked for: {error} (got {written!r})", "Name a file that can be read.")
+
+    def holds(self, path: Path) -> bool:
+        """Whether a path, links followed, lies in a folder that may be read."""
+        return self.roots is None or any(path.resolve().is_relative_to(root) for root in self.roots)
+
+    def _found(self, written: str) -> Path | Mistake:
         path = Path(written).expanduser()
         if not path.is_absolute() and self.folder is None:
             return Mistake("", f"a relative path means nothing here (got {written!r})", "Use `dtx submit`, which hands over local files.")
         found = ((self.folder or Path()) / path).resolve()
-        if self.roots is not None and not any(found.is_relative_to(root) for root in self.roots):
+        if not self.holds(found):
             return Mistake(
                 "", f"lies outside the folders that requests may read (got {written!r})", "Use `dtx submit`, or have the folder added to DTX_DATA_ROOTS."
             )
@@ -53,11 +64,18 @@ def resolve_llm(llm: LLM, allowed: Allowed) -> LLMSource | Mistake:
     if "://" in llm.source or llm.source.startswith("hf:"):
         remedy = "Download it first, `hf download NAME --local-dir models/NAME`, and give that folder."
         return Mistake(".source", f"models are not fetched from the network yet (got {llm.source!r})", remedy)
+    return _local_llm(llm, allowed)
+
+
+def _local_llm(llm: LLM, allowed: Allowed) -> LLMSource | Mistake:
     folder = allowed.find(llm.source)
     if isinstance(folder, Mistake):
         return Mistake(".source", folder.problem, folder.remedy)
     if not (folder / "config.json").is_file():
         return Mistake(".source", f"is not a model in Hugging Face layout (got {llm.source!r})", f"There is no config.json in {folder}.")
+    strays = [item.name for item in sorted(folder.rglob("*")) if not allowed.holds(item)]
+    if strays:
+        return Mistake(".source", f"holds a link out of the folders that requests may read (got {strays[0]!r})", "Replace it by the file itself.")
     files = manifest(str(folder))
     return _llm_source(llm, "local", str(folder), digest_of([entry.model_dump() for entry in files], 64), sum(entry.num_bytes for entry in files))
 

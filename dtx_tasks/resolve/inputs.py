@@ -86,6 +86,7 @@ def resolve(experiment: FinetuneExperiment, catalog: Catalog, origin: Origin) ->
         "scoring": _scoring(lookup),
     }
     _refuse_unscorable(lookup, inputs["datasets"])  # type: ignore[arg-type]
+    _refuse_uneven(lookup, inputs["groups"])  # type: ignore[arg-type]
     if lookup.mistakes:
         raise SpecError("\n".join(mistake.text("the experiment") for mistake in lookup.mistakes), mistakes=lookup.mistakes)
     return ResolvedInputs(experiment=experiment, **inputs)
@@ -147,3 +148,12 @@ def _refuse_unscorable(lookup: _Lookup, datasets: dict[str, DatasetSource]) -> N
     if datasets and not any(len(dataset.files) > 1 for dataset in datasets.values()):
         remedy = "Give at least one Dataset a `validation` or a `test` file."
         lookup.mistakes.append(Mistake("scoring", "there is no row to score on: every Dataset has only a train split", remedy))
+
+
+def _refuse_uneven(lookup: _Lookup, groups: dict[str, Hyperparameters]) -> None:
+    """Every process takes the same number of rows of a step: another batch would be another result."""
+    processes = lookup.experiment.resources.processes
+    for name, values in groups.items():
+        if values.global_batch_size % processes:
+            problem = f"must divide global_batch_size {values.global_batch_size} of {name!r} (got {processes})"
+            lookup.mistakes.append(Mistake("resources.processes", problem, "Every process takes the same number of rows."))

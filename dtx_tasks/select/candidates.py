@@ -45,8 +45,17 @@ class Candidate:
 
 def candidates(plan: ExperimentPlan, layout: Layout) -> list[Candidate]:
     """Every base and every job of a plan, in the order of the plan."""
-    found = [_candidate(base.llm.llm_id, f"{base.llm.name} (base)", True, plan, layout) for base in plan.bases]
-    return found + [_candidate(job.job_id, job.name, False, plan, layout) for job in plan.jobs]
+    bases = [_candidate(base.llm.llm_id, f"{base.llm.name} (base)", True, plan, layout) for base in plan.bases]
+    jobs = [_candidate(job.job_id, job.name, False, plan, layout) for job in plan.jobs]
+    rows = next((base.cards.rows_digest for base in bases if base.cards), "")
+    return [_comparable(candidate, rows) for candidate in (*bases, *jobs)]
+
+
+def _comparable(candidate: Candidate, rows_digest: str) -> Candidate:
+    """Cards with other rows than the base's say nothing beside it."""
+    if not (candidate.cards and rows_digest) or candidate.cards.rows_digest == rows_digest:
+        return candidate
+    return Candidate(candidate.checkpoint_id, candidate.name, candidate.is_base, reason="it was scored on other rows than the base: clear its score task")
 
 
 def _candidate(checkpoint_id: str, name: str, is_base: bool, plan: ExperimentPlan, layout: Layout) -> Candidate:

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, StringConstraints
 
 Name = Annotated[
     str,
-    StringConstraints(min_length=1, max_length=100, pattern=r"^[^\s/\\\x00-\x1f\x7f]([^/\\\x00-\x1f\x7f]*[^\s/\\\x00-\x1f\x7f])?$"),
+    StringConstraints(min_length=1, max_length=100, pattern=r"^[^\s/\\\x00-\x1f\x7f]([^/\\\x00-\x1f\x7f\u0085\u2028\u2029]*[^\s/\\\x00-\x1f\x7f])?$"),
 ]
 """A name that a person reads, in any script; no slash, no line break, no space at either end."""
 
@@ -18,7 +18,7 @@ BY_NAME, DEFINED_HERE = "<name>", "<definition>"
 class SpecModel(BaseModel):
     """Unknown keys are mistakes, values are never coerced, and nothing changes after loading."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False, use_attribute_docstrings=True)
 
 
 def name_or_definition(value: Any) -> str:

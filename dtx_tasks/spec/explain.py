@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from dtx_tasks.errors import Mistake, nearest
+from dtx_tasks.spec.base import BY_NAME, DEFINED_HERE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     from dtx_tasks.spec.base import SpecModel
 
 Schema = dict[str, Any]
+
+UNWRITTEN = frozenset({BY_NAME, DEFINED_HERE, "<<"})
+"""Parts of a place that are no key of the author's: tags of unions, and YAML's merge."""
 
 BOUNDS = {
     "greater_than": ("must be greater than", "gt"),
@@ -30,7 +34,7 @@ def key_path(place: tuple[str | int, ...]) -> str:
     for part in place:
         if isinstance(part, int):
             path += f"[{part}]"
-        elif not part.startswith("<"):
+        elif part not in UNWRITTEN:
             path += f".{part}" if path else part
     return path
 
@@ -63,11 +67,15 @@ def _explain_one(detail: ErrorDetails, schema: Schema) -> Mistake:
     if kind == "literal_error":
         expected = [part.strip("' ") for part in str(context["expected"]).replace(" or ", ", ").split(",")]
         return Mistake(path, f"is not one of the choices {got}", nearest(str(detail.get("input")), expected))
+    if kind == "json_invalid":
+        return Mistake(path, "holds half a surrogate pair such as \\ud800, or is nested too deeply", "Write the character itself.")
     return Mistake(path, f"{_sentence(detail)} {got}", _advice(schema, place))
 
 
 def _sentence(detail: ErrorDetails) -> str:
     message = detail["msg"]
+    if detail["type"] == "model_type" and detail["loc"] and detail["loc"][-1] == DEFINED_HERE:
+        return "must be a name or a definition"
     wanted = {
         "string_type": "must be text",
         "int_type": "must be a whole number",
@@ -77,7 +85,6 @@ def _sentence(detail: ErrorDetails) -> str:
         "tuple_type": "must be a list",
         "model_type": "must be a mapping",
         "model_attributes_type": "must be a mapping",
-        "union_tag_invalid": "must be a name or a definition",
         "string_pattern_mismatch": "holds characters that are not allowed here",
         "too_short": "must not be empty",
         "string_too_short": "must not be empty",
@@ -113,7 +120,7 @@ def _nodes_at(schema: Schema, place: tuple[str | int, ...]) -> list[Schema]:
     """Every part of the schema that describes a place; unions make it several."""
     nodes = _alternatives(schema, schema)
     for part in place:
-        if isinstance(part, str) and part.startswith("<"):
+        if part in UNWRITTEN:
             continue
         steps = [node["items"] if isinstance(part, int) else node["properties"][part] for node in nodes if _has(node, part)]
         nodes = [found for step in steps for found in _alternatives(step, schema)]

@@ -33,6 +33,18 @@ for _tag, _pattern, _first in (
 ):
     SpecLoader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(_pattern), list(_first) + ([""] if _tag == "null" else []))
 
+# What JSON can hold, and no more: an explicit tag such as `!!binary` is a mistake of the file.
+SpecLoader.yaml_constructors = {
+    tag: construct
+    for tag, construct in yaml.SafeLoader.yaml_constructors.items()
+    if tag is None or tag.rpartition(":")[2] in ("bool", "null", "float", "str", "seq", "map")
+}
+# YAML 1.1 would read 010 as 8.
+SpecLoader.add_constructor("tag:yaml.org,2002:int", lambda loader, node: int(loader.construct_scalar(node)))  # type: ignore[arg-type]
+
+MAX_PLACES = 100_000
+"""More values than any experiment has: a few aliases of aliases stand for billions."""
+
 
 @dataclass(frozen=True)
 class SpecDocument:
@@ -57,7 +69,7 @@ class SpecDocument:
 def _with_line(mistake: Mistake, by_path: dict[str, int]) -> Mistake:
     path = mistake.key_path
     while path and path not in by_path:
-        path = re.sub(r"(\.[^.\[]*|\[\d+\]|^[^.\[]+)$", "", path)
+        path = re.sub(r"(\.[^.\[]*|\[[^\[]*|^[^.\[]+)$", "", path)
     return Mistake(mistake.key_path, mistake.problem, mistake.remedy, mistake.line or by_path.get(path))
 
 
@@ -82,8 +94,10 @@ def load_text(text: str, name: str) -> SpecDocument:
         mark = error.problem_mark or error.context_mark
         problem = f"this is not YAML: {error.problem or error.context}"
         raise spec_error(name, [Mistake("", problem, "Check the indentation and the quotes.", mark.line + 1 if mark else None)]) from None
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, KeyError) as error:
         raise spec_error(name, [Mistake("", f"this is not YAML: {' '.join(str(error).split())}")]) from None
+    except RecursionError:
+        raise _too_deep(name) from None
     return SpecDocument(name, _mapping(data, name), lines)
 
 
@@ -112,6 +126,14 @@ def _load_json(text: str, name: str) -> Any:
         return json.loads(text, object_pairs_hook=unique)
     except json.JSONDecodeError as error:
         raise spec_error(name, [Mistake("", f"this is not JSON: {error.msg}", line=error.lineno)]) from None
+    except ValueError as error:
+        raise spec_error(name, [Mistake("", f"this is not JSON: {error}")]) from None
+    except RecursionError:
+        raise _too_deep(name) from None
+
+
+def _too_deep(name: str) -> SpecError:
+    return spec_error(name, [Mistake("", "is nested too deeply", "No experiment needs more than ten levels.")])
 
 
 def _mapping(data: Any, name: str) -> dict[str, Any]:
@@ -122,19 +144,28 @@ def _mapping(data: Any, name: str) -> dict[str, Any]:
 
 
 def _walk(node: yaml.Node | None, place: Location, lines: dict[Location, int], name: str) -> None:
-    """Notes the line of every place, and refuses a key that stands twice in one mapping."""
+    """Notes the line of every place, and refuses a key that is no text, or stands twice in one mapping."""
     if node is None:
         return
     lines.setdefault(place, node.start_mark.line + 1)
+    if len(lines) > MAX_PLACES:
+        raise spec_error(name, [Mistake("", f"holds more than {MAX_PLACES} values", "Aliases of aliases multiply: write out what is meant.")])
     if isinstance(node, yaml.SequenceNode):
         for index, item in enumerate(node.value):
             _walk(item, (*place, index), lines, name)
     elif isinstance(node, yaml.MappingNode):
         keys: set[str] = set()
         for key, value in node.value:
-            here = (*place, str(key.value))
-            if key.value in keys:
-                raise spec_error(name, [Mistake(key_path(here), "stands twice", "Keep one of them.", key.start_mark.line + 1)])
-            keys.add(key.value)
+            here = (*place, _key_of(key, keys, place, name))
             lines[here] = key.start_mark.line + 1
             _walk(value, here, lines, name)
+
+
+def _key_of(key: yaml.Node, seen: set[str], place: Location, name: str) -> str:
+    line = key.start_mark.line + 1
+    if not isinstance(key, yaml.ScalarNode):
+        raise spec_error(name, [Mistake(key_path(place), "a key must be text", "Put text with braces or brackets in quotes.", line)])
+    if key.value in seen:
+        raise spec_error(name, [Mistake(key_path((*place, key.value)), "stands twice", "Keep one of them.", line)])
+    seen.add(key.value)
+    return str(key.value)

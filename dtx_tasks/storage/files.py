@@ -97,13 +97,14 @@ def read_lines(uri: str, offset: int = 0) -> tuple[list[str], int]:
         file.seek(offset)
         content = file.read()
     whole = content[: content.rfind(b"\n") + 1]
-    return whole.decode().splitlines(), offset + len(whole)
+    # Not splitlines(): a line of JSON may hold U+2028 and its like.
+    return whole.decode().split("\n")[:-1], offset + len(whole)
 
 
 def list_names(uri: str) -> list[str]:
-    """The names in a folder, sorted; none where there is no folder."""
+    """The names in a folder, sorted, without what a killed writer left behind; none where there is no folder."""
     path = local_path(uri)
-    return sorted(item.name for item in path.iterdir()) if path.is_dir() else []
+    return sorted(item.name for item in path.iterdir() if not item.name.startswith(".")) if path.is_dir() else []
 
 
 def remove(uri: str) -> None:

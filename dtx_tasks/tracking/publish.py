@@ -26,6 +26,7 @@ class Published(Record):
     """How far a job's records are copied."""
 
     mlflow_run_id: str
+    mlflow_experiment_id: str = ""
     offset: int = 0
     """Bytes of the events that are copied."""
     last_step: int = 0
@@ -50,12 +51,12 @@ def publish_job(job: FinetuneJob, document: StageDocument, scoring_id: str, layo
     Raises:
         ClaimedError: Somebody else is publishing this job.
     """
-    uri = f"{layout.experiment(document.experiment_name, document.plan_id)}/tracking/{job.job_id}.json"
+    uri = published_uri(job.job_id, layout.experiment(document.experiment_name, document.plan_id))
     held = claim(f"{uri}.claim", str(os.getpid()))
     if held is None:
         raise ClaimedError(f"{job.name} is being published by another process.")
     with held:
-        before = read_record(uri, Published) or Published(mlflow_run_id=_run(job, document, layout))
+        before = read_record(uri, Published) or _begun(job, document, layout)
         after = _copy_scores(job, scoring_id, layout, _copy_checkpoint(job, document, layout, _copy_events(job, layout, before)))
         if is_last:
             after = _finish(job, document, layout, after)
@@ -77,7 +78,7 @@ def publish_verdict(plan: ExperimentPlan, verdict: BestVersion | None, run: RunR
     Returns:
         The MLflow run's id.
     """
-    client, parent = connect(), ensure_parent(run)
+    client, parent = connect(), ensure_parent(run, Layout.of(report_uri))
     tags = {"dtx.report_uri": report_uri, "dtx.num_jobs": str(len(plan.jobs))}
     if verdict:
         tags |= {"dtx.best": verdict.best_name, "dtx.best_id": verdict.best_id, "mlflow.note.content": verdict.reason}
@@ -92,15 +93,25 @@ def publish_verdict(plan: ExperimentPlan, verdict: BestVersion | None, run: RunR
     return parent
 
 
-def _run(job: FinetuneJob, document: StageDocument, layout: Layout) -> str:
+def published_uri(job_id: str, folder: str) -> str:
+    """Where it is noted how far a job is copied.
+
+    Args:
+        job_id: Of the job.
+        folder: Of the experiment.
+    """
+    return f"{folder}/tracking/{job_id}.json"
+
+
+def _begun(job: FinetuneJob, document: StageDocument, layout: Layout) -> Published:
     began = first_run(layout, document.experiment_name, document.plan_id)
     tags = {"dtx.role": "job", "dtx.plan_id": document.plan_id, "dtx.job_id": job.job_id, "dtx.llm": job.llm.name, "dtx.dataset": job.dataset_name}
     if began:
-        tags |= {"mlflow.parentRunId": ensure_parent(began), "dtx.dag_id": began.dag_id, "dtx.dag_run_id": began.run_id}
-    key = f"{document.plan_id}:{job.job_id}"
-    run_id = ensure_run(experiment_id(document.team, document.experiment_name), key, job.name, tags)
+        tags |= {"mlflow.parentRunId": ensure_parent(began, layout), "dtx.dag_id": began.dag_id, "dtx.dag_run_id": began.run_id}
+    experiment = experiment_id(document.team, document.experiment_name)
+    run_id = ensure_run(experiment, f"{document.plan_id}:{job.job_id}", job.name, tags)
     _log_inputs(run_id, job)
-    return run_id
+    return Published(mlflow_run_id=run_id, mlflow_experiment_id=experiment)
 
 
 def _log_inputs(run_id: str, job: FinetuneJob) -> None:

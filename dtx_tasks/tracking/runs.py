@@ -4,14 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dtx_tasks.records import Layout, RunReference
-from dtx_tasks.storage import list_names, read_record
+from dtx_tasks.records import Layout, Record, RunReference, slug
+from dtx_tasks.storage import list_names, read_record, write_record
 from dtx_tasks.tracking.server import connect
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 RUN_KEY = "dtx.run_key"
+
+
+class ParentRun(Record):
+    """The MLflow run of a DAG run."""
+
+    mlflow_experiment_id: str
+    mlflow_run_id: str
 
 
 def experiment_id(team: str, name: str) -> str:
@@ -53,7 +60,15 @@ def first_run(layout: Layout, experiment_name: str, plan_id: str) -> RunReferenc
     return min((run for run in known if run), key=lambda run: run.started_at, default=None)
 
 
-def ensure_parent(run: RunReference) -> str:
-    """The MLflow run of a DAG run."""
+def ensure_parent(run: RunReference, layout: Layout) -> str:
+    """The MLflow run of a DAG run; noted beside the experiment's other records."""
     tags = {"dtx.role": "experiment", "dtx.plan_id": run.plan_id, "dtx.dag_id": run.dag_id, "dtx.dag_run_id": run.run_id}
-    return ensure_run(experiment_id(run.team, run.experiment_name), f"{run.plan_id}:{run.run_id}", run.run_id, tags)
+    experiment = experiment_id(run.team, run.experiment_name)
+    found = ensure_run(experiment, f"{run.plan_id}:{run.run_id}", run.run_id, tags)
+    write_record(parent_uri(run, layout), ParentRun(mlflow_experiment_id=experiment, mlflow_run_id=found))
+    return found
+
+
+def parent_uri(run: RunReference, layout: Layout) -> str:
+    """Where the MLflow run of a DAG run is noted."""
+    return f"{layout.experiment(run.experiment_name, run.plan_id)}/tracking/runs/{slug(f'{run.dag_id} {run.run_id}', 90)}.json"

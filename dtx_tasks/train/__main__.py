@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import sys
 import traceback
 
-from accelerate import PartialState
+import torch
 
 from dtx_tasks.errors import DtxError, ResourceError, TransientError
 from dtx_tasks.records import Attempt, FinetuneJob, Layout, Pack
@@ -33,24 +34,28 @@ def main() -> int:
     for job in pack.jobs:
         if job.job_id in wanted and not _train(job, pack, layout):
             return 1
-    PartialState().destroy_process_group()
+    if torch.distributed.is_initialized():
+        # Without it one DeepSpeed run of eighty ends with a signal after everything is saved (measured).
+        torch.distributed.barrier()
+        torch.distributed.destroy_process_group()
     return 0
 
 
 def _train(job: FinetuneJob, pack: Pack, layout: Layout) -> bool:
     """Trains one job; whether the next one can be tried in the same processes."""
-    state = PartialState()
-    folder = JobFolder.of(layout, job, state.is_main_process)
+    # Said by the launcher; torch's process group does not exist yet.
+    rank, num_ranks = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+    folder = JobFolder.of(layout, job, rank == 0)
     try:
         with folder.locked():
             outcome = train_job(job, pack.resources, folder, _micro_batch_size(folder))
     except Exception as error:  # noqa: BLE001 - whatever went wrong becomes this job's outcome, with its traceback
         traceback.print_exc()
         outcome = failed(_classified(error))
-    if state.is_main_process or outcome.error_class:
-        write_record(folder.outcome_uri(state.process_index), outcome)
+    if rank == 0 or outcome.error_class:
+        write_record(folder.outcome_uri(rank), outcome)
     # A diverged job is seen by every rank at the same step; after any other failure the ranks may be out of step.
-    return not outcome.error_class or state.num_processes == 1 or outcome.error_class == "DivergedError"
+    return not outcome.error_class or num_ranks == 1 or outcome.error_class == "DivergedError"
 
 
 def _micro_batch_size(folder: JobFolder) -> int:

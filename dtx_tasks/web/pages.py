@@ -1,0 +1,141 @@
+"""The pages, from records to HTML: what an author wrote is shown, never run as a template."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from dtx_tasks.records import BaseDocument, BestVersion, FetchedLLM, Pack, PreparedDataset, PrepareDocument, RegisteredLLM, ScoreCards
+from dtx_tasks.report.curves import colour_of, draw, read_curve
+from dtx_tasks.storage import exists, is_claimed, read_record
+from dtx_tasks.tracking import run_url
+from dtx_tasks.web.progress import failure_of, failures_of, progress_of
+
+if TYPE_CHECKING:
+    from dtx_tasks.records import Score, StageDocument
+    from dtx_tasks.web.experiment import RunExperiment
+
+
+def run_page(it: RunExperiment, root: str) -> str:
+    """The page of a DAG run.
+
+    Args:
+        it: The run and its plan.
+        root: The path that the app is mounted at.
+    """
+    verdict = read_record(f"{it.folder}/verdict.json", BestVersion)
+    packs = [(pack, [progress_of(job, it) for job in pack.jobs]) for pack in it.plan.packs]
+    jobs = [job for _, found in packs for job in found]
+    return _render(
+        "run.html.jinja",
+        **_shared(it, root),
+        verdict=verdict,
+        registered=read_record(f"{it.folder}/registered.json", RegisteredLLM) if verdict and not verdict.is_base else None,
+        packs=packs,
+        job_urls={found.job.job_id: found.mlflow_url for found in jobs},
+        share=sum(job.share for job in jobs) / max(1, len(jobs)),
+        num_scored=sum(job.cards is not None for job in jobs),
+        num_running=sum(job.is_running for job in jobs),
+        failures=failures_of(it),
+        names=_names(it),
+    )
+
+
+def task_page(it: RunExperiment, document: StageDocument, task_id: str, root: str) -> str:
+    """The page of a mapped task.
+
+    Args:
+        it: The run and its plan.
+        document: What the task works on.
+        task_id: Of the task.
+        root: The path that the app is mounted at.
+    """
+    shared = {**_shared(it, root), "task_id": task_id, "document": document}
+    if isinstance(document, Pack):
+        return _render("pack.html.jinja", **shared, **_of_pack(document, it))
+    if isinstance(document, PrepareDocument):
+        return _render("prepare.html.jinja", **shared, **_of_dataset(document, it))
+    assert isinstance(document, BaseDocument)
+    return _render("base.html.jinja", **shared, **_of_base(document, it))
+
+
+def message_page(title: str, message: str, root: str, *, refreshes: bool = False) -> str:
+    """A page that says why there is nothing to show.
+
+    Args:
+        title: In a few words.
+        message: And what to do about it.
+        root: The path that the app is mounted at.
+        refreshes: There may be something soon.
+    """
+    return _render("message.html.jinja", title=title, message=message, root=root, refreshes=refreshes)
+
+
+def _shared(it: RunExperiment, root: str) -> dict[str, Any]:
+    """What every page of an experiment shows."""
+    has_report = exists(f"{it.folder}/report.html")
+    return {"it": it, "root": root, "mlflow_url": run_url(it.run, it.layout), "has_report": has_report, "refreshes": not has_report}
+
+
+def _of_pack(pack: Pack, it: RunExperiment) -> dict[str, Any]:
+    curves = [read_curve(job.name, f"{it.layout.job(job.job_id)}/events.jsonl") for job in pack.jobs]
+    return {"jobs": [progress_of(job, it) for job in pack.jobs], "curves": curves, "svg": draw(curves)}
+
+
+def _of_dataset(document: PrepareDocument, it: RunExperiment) -> dict[str, Any]:
+    folder = it.layout.prepared(document.prepared_id)
+    return {
+        "prepared": read_record(f"{folder}/prepared.json", PreparedDataset),
+        "failure": failure_of(("prepare",), document.prepared_id, it),
+        "is_running": is_claimed(f"{folder}/claim.json"),
+    }
+
+
+def _of_base(document: BaseDocument, it: RunExperiment) -> dict[str, Any]:
+    llm_id = document.llm.llm_id
+    folder, scores = it.layout.llm(llm_id), it.layout.score(llm_id, it.plan.scoring.scoring_id)
+    return {
+        "fetched": read_record(f"{folder}/fetched.json", FetchedLLM),
+        "cards": read_record(f"{scores}/scores.json", ScoreCards),
+        "failure": failure_of(("fetch", "score_base"), llm_id, it),
+        "is_running": is_claimed(f"{folder}/claim.json") or is_claimed(f"{scores}/claim.json"),
+    }
+
+
+def _names(it: RunExperiment) -> dict[str, str]:
+    """What people call the items of failures."""
+    names = {job.job_id: job.name for job in it.plan.jobs}
+    names |= {base.llm.llm_id: base.llm.name for base in it.plan.bases}
+    return names | {document.prepared_id: document.dataset.name for document in it.plan.prepared}
+
+
+def _render(template: str, **values: Any) -> str:
+    return _templates().get_template(template).render(values)
+
+
+@cache
+def _templates() -> Environment:
+    environment = Environment(loader=PackageLoader("dtx_tasks.web"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters |= {"score": _score, "figure": _figure, "signed": _signed, "size": _size}
+    environment.globals["colour"] = colour_of
+    return environment
+
+
+def _score(score: Score | None) -> str:
+    if score is None or score.value is None:
+        return "-"
+    return f"{score.value:.3f}" + (f" ± {score.standard_error:.3f}" if score.standard_error is not None else "")
+
+
+def _figure(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+def _signed(value: float | None) -> str:
+    return "-" if value is None else f"{value:+.3f}"
+
+
+def _size(num_bytes: int) -> str:
+    return f"{num_bytes / 2**30:.2f} GiB" if num_bytes >= 2**30 else f"{num_bytes / 2**20:.1f} MiB"

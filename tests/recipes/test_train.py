@@ -1,0 +1,179 @@
+"""Training for real, on a tiny base, as the processes that a pod or a laptop runs."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from transformers import AutoTokenizer
+
+from dtx_tasks.entrypoints.failures import failure
+from dtx_tasks.launch import Ending, ending_of, is_blocked, is_finished
+from tests.recipes.world import QUICK, processes_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dtx_tasks.launch import LocalProcess
+    from tests.recipes.world import Trial
+
+pytestmark = pytest.mark.process
+
+WILD = {"name": "wild", "finetuning_type": "full", "learning_rate": 1.0, "max_steps": 60, "logging_steps": 1, "global_batch_size": 4, "max_grad_norm": 0.0}
+LONG = {**QUICK, "name": "long", "max_steps": 40, "save_steps": 5}
+
+
+def finish(process: LocalProcess) -> int:
+    """Reads a process to its end; its exit code, and on the test's output what it said."""
+    for line in process.lines():
+        print(line)
+    return process.wait()
+
+
+def weights(trial: Trial) -> dict[str, torch.Tensor]:
+    """The adapter that the first job of a trial ended with."""
+    return load_file(f"{trial.job_folder()}/checkpoint/adapter_model.safetensors")
+
+
+def losses(trial: Trial) -> dict[int, float]:
+    """Loss by step; a step that was done again counts as it was done last."""
+    return {event["step"]: event["loss"] for event in trial.events() if event["event"] == "step"}
+
+
+def last_step(trial: Trial) -> int:
+    """The last step that training told of."""
+    return max([0, *losses(trial)])
+
+
+def attempts(trial: Trial) -> list[dict[str, Any]]:
+    """Every attempt at the first job, oldest first."""
+    return [json.loads(path.read_text()) for path in sorted(Path(f"{trial.job_folder()}/attempts").glob("*.json"))]
+
+
+def trainers(trial: Trial) -> list[Any]:
+    """Living processes that train the trial's first pack."""
+    return [process for process in processes_of(trial.uris.packs[0]) if "dtx_tasks.train" in process.cmdline()]
+
+
+def test_one_of_two_jobs_in_a_pack_diverges_and_the_other_is_trained_and_scored(trial: Callable[..., Trial]) -> None:
+    """A job that diverges is final by itself; its sibling has its result and its score, and the pack succeeds."""
+    made = trial(groups=[WILD, QUICK])
+    wild, quick = made.plan.jobs
+    pack = made.plan.packs[0].model_copy(update={"jobs": (wild, quick)})
+    Path(made.uris.packs[0]).write_text(pack.model_dump_json())
+
+    assert finish(made.process("train", made.uris.packs[0])) == 0
+    found = failure("train", wild.job_id, pack, made.layout)
+    assert found is not None
+    assert (found.error_class, found.is_final) == ("DivergedError", True)
+    assert made.result(wild) is None
+    assert made.result(quick) is not None
+    assert made.here("score", made.uris.packs[0]) == 0
+    assert is_finished("score", made.uris.packs[0])
+
+
+def test_a_killed_training_continues_and_ends_as_if_nothing_had_happened(trial: Callable[..., Trial], wait_for: Callable[..., None]) -> None:
+    """SIGKILL of the trainer is retryable; the retry begins at the last complete checkpoint and reaches the same weights and losses."""
+    whole = trial(groups=[LONG])
+    assert finish(whole.process("train", whole.uris.packs[0])) == 0
+    expected_weights, expected_losses = weights(whole), losses(whole)
+    forget(whole)
+
+    process = whole.process("train", whole.uris.packs[0])
+    wait_for(lambda: last_step(whole) >= 12 and trainers(whole), "training is at step 12")
+    for trainer in trainers(whole):
+        trainer.send_signal(signal.SIGKILL)
+    exit_code = finish(process)
+    assert (exit_code, ending_of("train", whole.uris.packs[0], exit_code)) == (75, Ending.RETRY)
+    spoil_a_newer_checkpoint(whole)
+
+    assert finish(whole.process("train", whole.uris.packs[0])) == 0
+    begun_at = attempts(whole)[-1]["started_from_step"]
+    assert 10 <= begun_at < 40
+    assert losses(whole) == pytest.approx(expected_losses, rel=1e-6)
+    assert {name: torch.equal(value, expected_weights[name]) for name, value in weights(whole).items()} == dict.fromkeys(expected_weights, True)
+
+
+def forget(trial: Trial) -> None:
+    """Removes what the first job of a trial left behind."""
+    shutil.rmtree(trial.job_folder())
+
+
+def spoil_a_newer_checkpoint(trial: Trial) -> None:
+    """Leaves a checkpoint behind that was killed while it was written: its state is there, its weights are cut off."""
+    work = Path(f"{trial.job_folder()}/work")
+    newest = max(work.glob("checkpoint-*"), key=lambda path: int(path.name.removeprefix("checkpoint-")))
+    spoiled = work / "checkpoint-39"
+    spoiled.mkdir()
+    for path in newest.iterdir():
+        if path.is_file():
+            (spoiled / path.name).write_bytes(path.read_bytes()[: path.stat().st_size // 2] if path.suffix == ".safetensors" else path.read_bytes())
+
+
+def test_a_shared_job_is_trained_once_and_taken_over_when_its_trainer_dies(trial: Callable[..., Trial], wait_for: Callable[..., None]) -> None:
+    """While one experiment trains a job another waits; when the first one is killed nothing of it is left, and the second finishes the job."""
+    first, second = trial(groups=[{**LONG, "learning_rate": 4e-3}], name="the first"), trial(groups=[{**LONG, "learning_rate": 4e-3}], name="the second")
+    assert first.plan.jobs[0].job_id == second.plan.jobs[0].job_id
+    training = first.process("train", first.uris.packs[0])
+    wait_for(lambda: last_step(first) >= 6, "the first experiment is training")
+
+    assert is_blocked("train", second.uris.packs[0])
+    assert finish(second.process("train", second.uris.packs[0])) == 79
+    os.kill(training.pid, signal.SIGKILL)
+    wait_for(lambda: not processes_of(first.uris.packs[0]), "no process of the first experiment is left", 60)
+
+    assert finish(second.process("train", second.uris.packs[0])) == 0
+    assert attempts(second)[-1]["started_from_step"] >= 5
+    assert is_finished("train", first.uris.packs[0])
+
+
+def test_sigterm_leaves_a_checkpoint_and_no_process(trial: Callable[..., Trial], wait_for: Callable[..., None]) -> None:
+    """Asked to stop, training writes one more checkpoint and every process ends by itself."""
+    made = trial(groups=[{**LONG, "learning_rate": 3e-3, "max_steps": 400, "save_steps": 400}])
+    process = made.process("train", made.uris.packs[0])
+    wait_for(lambda: last_step(made) >= 3, "training has begun")
+    process.stop()
+    assert process.wait() == 75
+    assert processes_of(made.uris.packs[0]) == []
+    assert attempts(made)[-1]["reached_step"] >= 3
+
+
+def test_two_processes_learn_what_one_learns(trial: Callable[..., Trial]) -> None:
+    """The number of processes changes nothing about the result: same rows in every step, same losses."""
+    alone = trial(groups=[QUICK], name="alone")
+    assert finish(alone.process("train", alone.uris.packs[0])) == 0
+    expected = losses(alone)
+    forget(alone)
+    together = trial(groups=[QUICK], resources={"processes": 2, "cpus": 1})
+    assert together.plan.jobs[0].job_id == alone.plan.jobs[0].job_id
+    assert finish(together.process("train", together.uris.packs[0])) == 0
+    assert losses(together) == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("strategy", [pytest.param("zero2"), pytest.param("zero3", marks=pytest.mark.slow)])
+def test_deepspeed_is_one_key(trial: Callable[..., Trial], needs_compiler: None, strategy: str) -> None:
+    """ZeRO trains the same job over two processes, and what it writes is an ordinary checkpoint."""
+    made = trial(groups=[{**QUICK, "learning_rate": 2e-3 if strategy == "zero2" else 1e-3}], resources={"processes": 2, "cpus": 1, "deepspeed": strategy})
+    assert finish(made.process("train", made.uris.packs[0])) == 0
+    assert losses(made)[4] < losses(made)[1]
+    assert all(value.numel() for value in weights(made).values())
+
+
+def test_a_checkpoint_is_in_hugging_face_layout(trial: Callable[..., Trial]) -> None:
+    """Adapter, tokenizer with its chat template and a model card: whatever loads from the hub loads it."""
+    made = trial(groups=[QUICK], name="alone")
+    if not is_finished("train", made.uris.packs[0]):
+        assert finish(made.process("train", made.uris.packs[0])) == 0
+    folder = Path(f"{made.job_folder()}/checkpoint")
+    assert {"adapter_config.json", "adapter_model.safetensors", "tokenizer.json", "README.md"} <= {path.name for path in folder.iterdir()}
+    assert "<|im_start|>" in AutoTokenizer.from_pretrained(folder).chat_template
+    card = (folder / "README.md").read_text()
+    assert card.startswith("---\nbase_model: tiny\n")
+    assert "library_name: peft" in card
