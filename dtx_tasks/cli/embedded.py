@@ -109,8 +109,6 @@ def _up() -> StackState:
         "DTX_HOME": str(home()),
         "DTX_ROOT": root(),
         "DTX_SCHEDULES": str(schedules_folder()),
-        # MLflow keeps no copy of the weights: a version's source is the checkpoint itself.
-        "MLFLOW_ALLOW_FILE_URI_AS_MODEL_VERSION_SOURCE": "true",
     }
     return stack.up(
         home(), dags_folder=bundled_folder("dags"), plugins_folder=bundled_folder("plugins"), config_env=settings, parallelism=4, on_event=typer.echo

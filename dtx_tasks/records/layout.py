@@ -73,6 +73,10 @@ class Layout:
         """Where a file from an author's machine is put."""
         return f"{self.base}/uploads/{digest}/{file_name}"
 
+    def artifacts(self, experiment_name: str) -> str:
+        """Where MLflow finds the artifacts of an experiment's runs."""
+        return f"{self.base}/mlflow/{slug(experiment_name)}"
+
     def run_reference(self, dag_id: str, run_id: str) -> str:
         """The record that leads from a DAG run to its plan."""
         return f"{self.base}/runs/{slug(dag_id)}/{slug(run_id, 80)}.json"

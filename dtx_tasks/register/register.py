@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from dtx_tasks.errors import TransientError
 from dtx_tasks.plan import CODE_VERSIONS
 from dtx_tasks.records import LLMCheckpoint, RegisteredLLM, digest_of, slug
-from dtx_tasks.storage import local_path, read_record, write_record
+from dtx_tasks.storage import read_record, write_record
 from dtx_tasks.tracking import publish_job, publish_verdict, register_version, tracking_errors
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def register(plan: ExperimentPlan, verdict: BestVersion, run: RunReference, layo
     folder = layout.experiment(plan.name, plan.plan_id)
     with tracking_errors():
         job_runs = {job.job_id: publish_job(job, plan.packs[0], plan.scoring.scoring_id, layout, is_last=True) for job in plan.jobs}
-        publish_verdict(plan, verdict, run, job_runs, f"{folder}/report.html")
+        publish_verdict(plan, verdict, run, job_runs, layout)
         if verdict.is_base:
             return None
         checkpoint = read_record(f"{layout.job(verdict.best_id)}/result.json", LLMCheckpoint)
@@ -43,7 +43,7 @@ def register(plan: ExperimentPlan, verdict: BestVersion, run: RunReference, layo
         uri = f"{layout.job(verdict.best_id)}/checkpoint"
         version = register_version(
             plan.registered_name,
-            local_path(uri).resolve().as_uri(),
+            uri,
             checkpoint.digest,
             ALIAS,
             _lineage(plan, verdict, run),

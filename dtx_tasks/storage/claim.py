@@ -9,10 +9,13 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from dtx_tasks.errors import ClaimedError
 from dtx_tasks.storage.files import local_path, read_bytes, write_bytes
 
 if TYPE_CHECKING:
     from types import TracebackType
+
+POLL_S = 0.2
 
 
 @dataclass
@@ -63,6 +66,25 @@ def claim(uri: str, owner: str) -> Claim | None:
     epoch = _epoch_of(uri) + 1
     write_bytes(uri, json.dumps({"owner": owner, "epoch": epoch, "pid": os.getpid(), "claimed_at": time.time()}).encode())
     return Claim(uri, owner, epoch, handle)
+
+
+def claim_within(uri: str, owner: str, limit_s: float) -> Claim:
+    """Claims, after waiting for another holder to let go.
+
+    Args:
+        uri: The claim's file.
+        owner: Who asks.
+        limit_s: Seconds to wait.
+
+    Raises:
+        ClaimedError: It is still held by then.
+    """
+    deadline = time.monotonic() + limit_s
+    while (held := claim(uri, owner)) is None:
+        if time.monotonic() >= deadline:
+            raise ClaimedError(f"{uri} is held by another process.")
+        time.sleep(POLL_S)
+    return held
 
 
 def is_claimed(uri: str) -> bool:

@@ -118,11 +118,26 @@ def remove(uri: str) -> None:
 
 def copy_folder(source: str, target: str) -> None:
     """Copies the files of a folder."""
+    for item, place in _pairs(source, target):
+        shutil.copyfile(item, place)
+
+
+def link_folder(source: str, target: str) -> None:
+    """Gives the files of a folder a second place, without a second copy where the file system can do that."""
+    for item, place in _pairs(source, target):
+        place.unlink(missing_ok=True)
+        try:
+            os.link(item, place)
+        except OSError:
+            shutil.copyfile(item, place)
+
+
+def _pairs(source: str, target: str) -> Iterator[tuple[Path, Path]]:
     source_path, target_path = local_path(source), local_path(target)
     for item in _files_below(source_path):
         place = target_path / item.relative_to(source_path)
         place.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(item, place)
+        yield item, place
 
 
 def sha256_of(path: Path) -> str:

@@ -7,10 +7,9 @@ import os
 import time
 from typing import TYPE_CHECKING
 
-from dtx_tasks.errors import ClaimedError
 from dtx_tasks.plan.identity import learned_values
 from dtx_tasks.records import BestVersion, ExperimentPlan, FailureRecord, FinetuneJob, Layout, LLMCheckpoint, Record, RunReference, ScoreCards, StageDocument
-from dtx_tasks.storage import claim, read_lines, read_record, write_record
+from dtx_tasks.storage import claim_within, read_lines, read_record, write_record
 from dtx_tasks.tracking.runs import ensure_parent, ensure_run, experiment_id, first_run
 from dtx_tasks.tracking.server import connect
 
@@ -18,6 +17,8 @@ if TYPE_CHECKING:
     from mlflow.entities import Metric
 
 CURVES = {"loss": "train/loss", "lr": "train/learning_rate", "grad_norm": "train/grad_norm", "tokens_per_s": "train/tokens_per_s"}
+WAIT_S = 60.0
+
 BATCH = 1000
 """Metrics in one request: MLflow's limit."""
 
@@ -52,10 +53,8 @@ def publish_job(job: FinetuneJob, document: StageDocument, scoring_id: str, layo
         ClaimedError: Somebody else is publishing this job.
     """
     uri = published_uri(job.job_id, layout.experiment(document.experiment_name, document.plan_id))
-    held = claim(f"{uri}.claim", str(os.getpid()))
-    if held is None:
-        raise ClaimedError(f"{job.name} is being published by another process.")
-    with held:
+    # The last word must be said; before that, somebody else's publishing is as good.
+    with claim_within(f"{uri}.claim", str(os.getpid()), WAIT_S if is_last else 0.0):
         before = read_record(uri, Published) or _begun(job, document, layout)
         after = _copy_scores(job, scoring_id, layout, _copy_checkpoint(job, document, layout, _copy_events(job, layout, before)))
         if is_last:
@@ -65,7 +64,7 @@ def publish_job(job: FinetuneJob, document: StageDocument, scoring_id: str, layo
         return after.mlflow_run_id
 
 
-def publish_verdict(plan: ExperimentPlan, verdict: BestVersion | None, run: RunReference, job_runs: dict[str, str], report_uri: str) -> str:
+def publish_verdict(plan: ExperimentPlan, verdict: BestVersion | None, run: RunReference, job_runs: dict[str, str], layout: Layout) -> str:
     """Brings a DAG run's MLflow run up to date and ends it.
 
     Args:
@@ -73,12 +72,13 @@ def publish_verdict(plan: ExperimentPlan, verdict: BestVersion | None, run: RunR
         verdict: What came of it; None when nothing could be judged.
         run: The DAG run.
         job_runs: MLflow run id of each job.
-        report_uri: Where its report is.
+        layout: Where its records are.
 
     Returns:
         The MLflow run's id.
     """
-    client, parent = connect(), ensure_parent(run, Layout.of(report_uri))
+    client, parent = connect(), ensure_parent(run, layout)
+    report_uri = f"{layout.experiment(plan.name, plan.plan_id)}/report.html"
     tags = {"dtx.report_uri": report_uri, "dtx.num_jobs": str(len(plan.jobs))}
     if verdict:
         tags |= {"dtx.best": verdict.best_name, "dtx.best_id": verdict.best_id, "mlflow.note.content": verdict.reason}
@@ -108,7 +108,7 @@ def _begun(job: FinetuneJob, document: StageDocument, layout: Layout) -> Publish
     tags = {"dtx.role": "job", "dtx.plan_id": document.plan_id, "dtx.job_id": job.job_id, "dtx.llm": job.llm.name, "dtx.dataset": job.dataset_name}
     if began:
         tags |= {"mlflow.parentRunId": ensure_parent(began, layout), "dtx.dag_id": began.dag_id, "dtx.dag_run_id": began.run_id}
-    experiment = experiment_id(document.team, document.experiment_name)
+    experiment = experiment_id(layout, document.experiment_name)
     run_id = ensure_run(experiment, f"{document.plan_id}:{job.job_id}", job.name, tags)
     _log_inputs(run_id, job)
     return Published(mlflow_run_id=run_id, mlflow_experiment_id=experiment)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import time
 from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
 
-from dtx_tasks.errors import TransientError
-from dtx_tasks.storage import claim
+from dtx_tasks.storage import claim_within, link_folder, local_path
 from dtx_tasks.tracking.server import connect
 
 if TYPE_CHECKING:
@@ -15,9 +14,8 @@ if TYPE_CHECKING:
 
     from mlflow.entities.model_registry import ModelVersion
 
-    from dtx_tasks.storage import Claim
-
 WAIT_S = 60.0
+ARTIFACT = "checkpoint"
 DIGEST_TAG = "dtx.checkpoint_digest"
 
 
@@ -37,27 +35,32 @@ def register_version(name: str, checkpoint_uri: str, digest: str, alias: str, ta
         The version.
 
     Raises:
-        TransientError: Another registration of this name takes too long.
+        ClaimedError: Another registration of this name takes too long.
     """
-    with _waited_for(claim_uri):
+    with claim_within(claim_uri, str(os.getpid()), WAIT_S):
         found = _version_of(name, digest) or _create(name, checkpoint_uri, {**tags, DIGEST_TAG: digest}, run_id)
         connect().set_registered_model_alias(name, alias, found.version)
         return str(found.version)
-
-
-def _waited_for(claim_uri: str) -> Claim:
-    deadline = time.monotonic() + WAIT_S
-    while (held := claim(claim_uri, str(os.getpid()))) is None:
-        if time.monotonic() > deadline:
-            raise TransientError(f"{claim_uri} is held by another registration.")
-        time.sleep(0.5)
-    return held
 
 
 def _version_of(name: str, digest: str) -> ModelVersion | None:
     # The filter language has no escape for quotes, and names may hold them: the tag alone is asked for.
     found = connect().search_model_versions(f"tags.`{DIGEST_TAG}` = '{digest}'")
     return min((version for version in found if version.name == name), key=lambda version: int(version.version), default=None)
+
+
+def _as_artifact(checkpoint_uri: str, run_id: str) -> str:
+    """Makes a checkpoint an artifact of its run: MLflow takes no other local folder as the source of a version.
+
+    Returns:
+        The artifact's URI. `mlflow.artifacts.download_artifacts("models:/NAME@candidate")` brings the files.
+    """
+    base = str(connect().get_run(run_id).info.artifact_uri)
+    if not base.startswith("file:"):
+        connect().log_artifacts(run_id, str(local_path(checkpoint_uri)), ARTIFACT)
+        return f"runs:/{run_id}/{ARTIFACT}"
+    link_folder(checkpoint_uri, f"{unquote(urlsplit(base).path)}/{ARTIFACT}")
+    return f"{base}/{ARTIFACT}"
 
 
 def _create(name: str, checkpoint_uri: str, tags: Mapping[str, str], run_id: str) -> ModelVersion:
@@ -69,4 +72,4 @@ def _create(name: str, checkpoint_uri: str, tags: Mapping[str, str], run_id: str
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
-    return client.create_model_version(name, source=checkpoint_uri, run_id=run_id, tags=dict(tags))
+    return client.create_model_version(name, source=_as_artifact(checkpoint_uri, run_id), run_id=run_id, tags=dict(tags))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dtx_tasks.records import Layout, Record, RunReference, slug
-from dtx_tasks.storage import list_names, read_record, write_record
+from dtx_tasks.storage import list_names, local_path, read_record, write_record
 from dtx_tasks.tracking.server import connect
 
 if TYPE_CHECKING:
@@ -21,15 +21,15 @@ class ParentRun(Record):
     mlflow_run_id: str
 
 
-def experiment_id(team: str, name: str) -> str:
-    """The MLflow experiment of a FinetuneExperiment."""
+def experiment_id(layout: Layout, name: str) -> str:
+    """The MLflow experiment of a FinetuneExperiment, whose artifacts lie beside the team's other folders."""
     from mlflow.exceptions import MlflowException
 
-    client, title = connect(), f"dtx/{name}" if team == "default" else f"dtx/{team}/{name}"
+    client, title = connect(), f"dtx/{name}" if layout.team == "default" else f"dtx/{layout.team}/{name}"
     found = client.get_experiment_by_name(title)
     if found is None:
         try:
-            return str(client.create_experiment(title, tags={"dtx.team": team}))
+            return str(client.create_experiment(title, local_path(layout.artifacts(name)).resolve().as_uri(), {"dtx.team": layout.team}))
         except MlflowException:
             # Somebody else created it in between.
             found = client.get_experiment_by_name(title)
@@ -63,7 +63,7 @@ def first_run(layout: Layout, experiment_name: str, plan_id: str) -> RunReferenc
 def ensure_parent(run: RunReference, layout: Layout) -> str:
     """The MLflow run of a DAG run; noted beside the experiment's other records."""
     tags = {"dtx.role": "experiment", "dtx.plan_id": run.plan_id, "dtx.dag_id": run.dag_id, "dtx.dag_run_id": run.run_id}
-    experiment = experiment_id(run.team, run.experiment_name)
+    experiment = experiment_id(layout, run.experiment_name)
     found = ensure_run(experiment, f"{run.plan_id}:{run.run_id}", run.run_id, tags)
     write_record(parent_uri(run, layout), ParentRun(mlflow_experiment_id=experiment, mlflow_run_id=found))
     return found

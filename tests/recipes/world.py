@@ -91,7 +91,9 @@ def make_trial(folder: Path, name: str = "trial", groups: list[dict[str, Any]] |
 
 def write_data(folder: Path, name: str = "words", num_rows: int = 32) -> dict[str, str]:
     """A Dataset to translate words, and its files."""
-    rows = [{"instruction": f"{number}: {english}?", "output": chinese} for number in range(num_rows) for english, chinese in WORDS[number % 8 : number % 8 + 1]]
+    rows = [
+        {"instruction": f"{number}: {english}?", "output": chinese} for number in range(num_rows) for english, chinese in WORDS[number % 8 : number % 8 + 1]
+    ]
     splits = {"train": rows[: num_rows // 2], "validation": rows[num_rows // 2 : -8], "test": rows[-8:]}
     for split, found in splits.items():
         text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in found)

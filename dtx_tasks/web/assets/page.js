@@ -7,6 +7,7 @@ const isFramed = window.parent !== window;
 function followTheme() {
   const theme = ["light", "dark"].find((name) => outer.documentElement.classList.contains(name));
   if (theme) document.documentElement.dataset.theme = theme;
+  document.documentElement.style.setProperty("--ground", getComputedStyle(outer.body).backgroundColor);
 }
 
 function openOutside(event) {

@@ -1,0 +1,186 @@
+"""An identity changes when, and only when, something that changes the result does."""
+
+from typing import Any
+
+import pytest
+
+from dtx_tasks.plan.identity import learned_values, scoring_id
+from dtx_tasks.spec import Columns, Hyperparameters, Scoring
+from tests.builders import make_dataset_source, make_experiment, make_job, make_llm_source, make_matrix, make_plan
+
+ROWS = {"train": "train", "validation": "validation", "test": "test"}
+
+
+def prepared_id(**changes: Any) -> str:
+    return make_job(dataset=make_dataset_source(**{**ROWS, **changes})).prepared_id
+
+
+def job_id_of_rows(**changes: Any) -> str:
+    return make_job(dataset=make_dataset_source(**{**ROWS, **changes})).job_id
+
+
+def plan_of(**changes: Any) -> str:
+    return make_plan(make_experiment(**changes)).plan_id
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"finetuning_type": "full"},
+        {"learning_rate": 2e-4},
+        {"num_train_epochs": 2.0},
+        {"max_steps": 10},
+        {"global_batch_size": 8},
+        {"cutoff_len": 512},
+        {"lr_scheduler_type": "linear"},
+        {"warmup_ratio": 0.1},
+        {"weight_decay": 0.1},
+        {"max_grad_norm": 0.5},
+        {"lora_rank": 16},
+        {"lora_alpha": 17},
+        {"lora_dropout": 0.1},
+        {"lora_target": "q_proj"},
+        {"compute_type": "bf16"},
+    ],
+    ids=lambda values: next(iter(values)),
+)
+def test_job_id_changes_with_what_is_learned(values: dict[str, Any]) -> None:
+    """Every hyperparameter that changes the weights makes another job."""
+    assert make_job(**values).job_id != make_job().job_id
+
+
+@pytest.mark.parametrize("values", [{"per_device_train_batch_size": 4}, {"logging_steps": 1}, {"save_steps": 7}], ids=lambda values: next(iter(values)))
+def test_job_id_stays_where_only_the_way_changes(values: dict[str, Any]) -> None:
+    """How fast, and how much is said on the way, is no part of a job."""
+    assert make_job(**values).job_id == make_job().job_id
+
+
+def test_every_hyperparameter_is_one_or_the_other() -> None:
+    """A new field is in one of the two tables above, or this fails."""
+    changed = set(learned_values(Hyperparameters())) | {"max_steps"}
+    assert changed | {"per_device_train_batch_size", "logging_steps", "save_steps"} == set(Hyperparameters.model_fields)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({"lora_rank": 8, "lora_alpha": 16}, {"lora_rank": 8}),
+        ({"max_steps": 10, "num_train_epochs": 1.0}, {"max_steps": 10, "num_train_epochs": 9.0}),
+        ({"learning_rate": 1e-4}, {}),
+        ({"finetuning_type": "full", "lora_rank": 64, "lora_alpha": 3}, {"finetuning_type": "full"}),
+    ],
+    ids=["alpha by default", "epochs beside max_steps", "a default written out", "lora beside full"],
+)
+def test_job_id_is_of_what_counts(one: dict[str, Any], other: dict[str, Any]) -> None:
+    """Two ways to write the same job are one job."""
+    assert make_job(**one).job_id == make_job(**other).job_id
+
+
+def test_job_id_changes_with_the_seed() -> None:
+    """Another seed is another result."""
+    assert make_job(seed=1).job_id != make_job(seed=2).job_id
+
+
+@pytest.mark.parametrize("change", [{"revision": "r2"}, {"template": "plain"}])
+def test_job_id_changes_with_the_base(change: dict[str, str]) -> None:
+    """Other weights or another template are another start."""
+    assert make_job(llm=make_llm_source(**change)).job_id != make_job().job_id
+
+
+def test_job_id_stays_under_another_name_of_the_base() -> None:
+    """Names decide nothing."""
+    assert make_job(llm=make_llm_source("other")).job_id == make_job().job_id
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"train": "other"}, {"columns": Columns(output="answer")}, {"max_samples": 3}],
+    ids=["a train row", "the mapping", "max_samples"],
+)
+def test_job_id_changes_with_the_rows_it_learns(change: dict[str, Any]) -> None:
+    """What is learned is the train split, as it is read."""
+    assert job_id_of_rows(**change) != job_id_of_rows()
+
+
+@pytest.mark.parametrize("change", [{"test": "other"}, {"validation": "other"}, {"test": None}, {"name": "other"}, {"problem": "bad"}])
+def test_job_id_stays_with_the_rows_it_learns(change: dict[str, Any]) -> None:
+    """A corrected test row costs no training."""
+    assert job_id_of_rows(**change) == job_id_of_rows()
+
+
+@pytest.mark.parametrize("change", [{"train": "x"}, {"validation": "x"}, {"test": "x"}, {"test": None}, {"columns": Columns(input="i")}, {"max_samples": 3}])
+def test_prepared_id_changes_with_its_rows(change: dict[str, Any]) -> None:
+    """Every split is prepared."""
+    assert prepared_id(**change) != prepared_id()
+
+
+def test_prepared_id_changes_with_tokenizer_template_and_length() -> None:
+    """Another tokenizer writes other tokens."""
+    known = [make_job(), make_job(llm=make_llm_source(revision="r2")), make_job(llm=make_llm_source(template="plain")), make_job(cutoff_len=99)]
+    assert len({job.prepared_id for job in known}) == 4
+
+
+def test_prepared_id_stays_where_only_training_changes() -> None:
+    """Rows are prepared once for every learning rate and every seed."""
+    known = [make_job(), make_job(learning_rate=0.5), make_job(seed=1), make_job(lora_rank=1), make_job(dataset=make_dataset_source(train="train of rows"))]
+    assert len({job.prepared_id for job in known}) == 1
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"name": "other"},
+        {"team": "other"},
+        {"selection": {"metric": "bleu"}},
+        {"registered_name": "other"},
+        {"scoring": {"max_new_tokens": 5}},
+        {"matrix": make_matrix(seeds=[1])},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_plan_id_changes_with_its_end(change: dict[str, Any]) -> None:
+    """Other jobs, judged or named in another way, have another verdict."""
+    assert plan_of(**change) != plan_of()
+
+
+@pytest.mark.parametrize(
+    "change", [{"description": "x"}, {"parallelism": 9}, {"resources": {"processes": 2}}, {"scoring": {"batch_size": 1}}], ids=lambda change: next(iter(change))
+)
+def test_plan_id_stays_where_only_the_way_changes(change: dict[str, Any]) -> None:
+    """How it is run is no part of what it comes to."""
+    assert plan_of(**change) == plan_of()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"name": "x"}, {"description": "x"}, {"parallelism": 9}, {"resources": {"processes": 2}}, {"registered_name": "x"}, {"scoring": {"metrics": ["bleu"]}}],
+    ids=lambda change: next(iter(change)),
+)
+def test_job_id_stays_whatever_the_experiment(change: dict[str, Any]) -> None:
+    """A job is reused by every experiment of the team that comes to it."""
+    assert make_plan(make_experiment(**change)).jobs[0].job_id == make_plan().jobs[0].job_id
+
+
+@pytest.mark.parametrize("change", [{"metrics": ("bleu",)}, {"max_new_tokens": 5}, {"max_samples": 5}], ids=lambda change: next(iter(change)))
+def test_scoring_id_changes_with_how_is_judged(change: dict[str, Any]) -> None:
+    """Other metrics or answers cut off elsewhere are other scores."""
+    assert scoring_id(Scoring(**change), [make_dataset_source()]) != scoring_id(Scoring(), [make_dataset_source()])
+
+
+@pytest.mark.parametrize("change", [{"name": "x"}, {"description": "x"}, {"batch_size": 1}], ids=lambda change: next(iter(change)))
+def test_scoring_id_stays_where_only_the_way_changes(change: dict[str, Any]) -> None:
+    """Names and speed are no part of a score."""
+    assert scoring_id(Scoring(**change), [make_dataset_source()]) == scoring_id(Scoring(), [make_dataset_source()])
+
+
+def test_scoring_id_is_of_the_scored_rows() -> None:
+    """Other test rows are another scoring, other train rows are not."""
+    scored = {change: scoring_id(Scoring(), [make_dataset_source(**{change: "other"})]) for change in ("train", "validation", "test")}
+    assert scored["train"] == scoring_id(Scoring(), [make_dataset_source()])
+    assert len(set(scored.values())) == 3
+
+
+def test_scoring_id_does_not_depend_on_the_order_of_datasets() -> None:
+    """The rows are a union."""
+    one, other = make_dataset_source("d"), make_dataset_source("e")
+    assert scoring_id(Scoring(), [one, other]) == scoring_id(Scoring(), [other, one])
