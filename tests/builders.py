@@ -99,12 +99,10 @@ def make_plan(experiment: FinetuneExperiment | None = None, **known: dict[str, A
 
 def make_job(*, seed: int = 42, llm: LLMSource | None = None, dataset: DatasetSource | None = None, **values: Any) -> FinetuneJob:
     """The job of a plan of one; `values` are hyperparameters."""
-    known: dict[str, Any] = {
-        "llms": {"base": llm or make_llm_source()},
-        "datasets": {"rows": dataset or make_dataset_source()},
-        "groups": {"quick": Hyperparameters(**values)},
-    }
-    return make_plan(make_experiment(matrix=make_matrix(seeds=[seed])), **known).jobs[0]
+    llm, dataset = llm or make_llm_source(), dataset or make_dataset_source()
+    matrix = make_matrix(llms=[llm.name], datasets=[dataset.name], seeds=[seed])
+    known: dict[str, Any] = {"llms": {llm.name: llm}, "datasets": {dataset.name: dataset}, "groups": {"quick": Hyperparameters(**values)}}
+    return make_plan(make_experiment(matrix=matrix), **known).jobs[0]
 
 
 def make_attempt(error_class: str = "TransientError", *, number: int = 1, run_key: str = "round", reached_step: int = 0, micro_batch_size: int = 16) -> Attempt:

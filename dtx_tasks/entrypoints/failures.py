@@ -18,7 +18,7 @@ def failure_uri(stage: str, item_id: str, document: StageDocument, layout: Layou
 
 
 def note_failure(
-    stage: str, item_id: str, document: StageDocument, layout: Layout, run_key: str, error: DtxError, is_final: bool | None = None
+    stage: str, item_id: str, document: StageDocument, layout: Layout, run_key: str, error: DtxError, is_final: bool | None = None, count: int = 1
 ) -> FailureRecord:
     """Writes a failure down.
 
@@ -30,6 +30,7 @@ def note_failure(
         run_key: The round of attempts.
         error: What happened.
         is_final: Whether no further attempt of this round is worth making; by default as the error's class says.
+        count: How often this class of failure was met in this round.
     """
     record = FailureRecord(
         job_id=item_id,
@@ -39,6 +40,7 @@ def note_failure(
         hint=error.hint,
         is_final=error.is_final if is_final is None else is_final,
         run_key=run_key,
+        count=count,
     )
     write_record(failure_uri(stage, item_id, document, layout), record)
     return record

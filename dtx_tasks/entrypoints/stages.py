@@ -7,10 +7,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
-from dtx_tasks.entrypoints.failures import forget_failure, note_failure, reason
+from dtx_tasks.entrypoints.attempts import BUDGETS
+from dtx_tasks.entrypoints.failures import failure, forget_failure, note_failure, reason
 from dtx_tasks.entrypoints.train import train_pack
-from dtx_tasks.errors import ClaimedError, DtxError, SpecError, TransientError
-from dtx_tasks.records import BaseDocument, Layout, Pack, PrepareDocument, StageDocument
+from dtx_tasks.errors import ClaimedError, DtxError, SpecError, TransientError, kind_of
+from dtx_tasks.records import BaseDocument, Layout, Pack, PreparedDataset, PrepareDocument, StageDocument
 from dtx_tasks.storage import claim, read_record
 from dtx_tasks.train.record import trained
 
@@ -100,11 +101,13 @@ def score(call: Call) -> int:
 
 def score_base(call: Call) -> int:
     """Scores a base LLM as it is."""
-    from dtx_tasks.score.score import score_base
-
     document = call.document(BaseDocument)
-    with slot(document, document.parallelism, call), noted("score_base", document.llm.llm_id, document, call):
-        score_base(document, call.layout, call.owner)
+    with noted("score_base", document.llm.llm_id, document, call):
+        _need_one_prepared(document, call)
+        from dtx_tasks.score.score import score_base
+
+        with slot(document, document.parallelism, call):
+            score_base(document, call.layout, call.owner)
     return 0
 
 
@@ -136,13 +139,31 @@ def noted(stage: str, item_id: str, document: StageDocument, call: Call) -> Iter
     except ClaimedError:
         raise
     except DtxError as error:
-        note_failure(stage, item_id, document, call.layout, call.run_key, error)
+        _note(stage, item_id, document, call, error)
         raise
     except Exception as error:
         known = TransientError(f"{type(error).__name__}: {error}") if isinstance(error, OSError) else DtxError(traceback.format_exc().strip())
-        note_failure(stage, item_id, document, call.layout, call.run_key, known)
+        _note(stage, item_id, document, call, known)
         raise known from error
     forget_failure(stage, item_id, document, call.layout)
+
+
+def _need_one_prepared(document: BaseDocument, call: Call) -> None:
+    """Fails with the reason when no Dataset could be prepared for a base: then its tokenizer is missing, and so are its rows."""
+    folders = (call.layout.prepared(prepared_id) for prepared_id in document.prepared_ids)
+    if any(read_record(f"{folder}/prepared.json", PreparedDataset) for folder in folders):
+        return
+    for prepared_id in document.prepared_ids:
+        _need("prepare", prepared_id, document, call)
+    _need("fetch", document.llm.llm_id, document, call)
+
+
+def _note(stage: str, item_id: str, document: StageDocument, call: Call, error: DtxError) -> None:
+    before = failure(stage, item_id, document, call.layout)
+    is_same = before is not None and (before.run_key, before.error_class) == (call.run_key, kind_of(error))
+    count = before.count + 1 if before and is_same else 1
+    is_final = error.is_final or count > BUDGETS.get(kind_of(error), 0)
+    note_failure(stage, item_id, document, call.layout, call.run_key, error, is_final, count)
 
 
 def _need(stage: str, item_id: str, document: StageDocument, call: Call) -> None:

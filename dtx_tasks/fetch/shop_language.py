@@ -71,7 +71,7 @@ ENGLISH: Final = Language(
         "clock",
         "mug",
         "tent",
-        "desk",
+        "table",
         "rug",
         "pan",
         "fan",

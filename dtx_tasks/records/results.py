@@ -130,6 +130,8 @@ class FailureRecord(Record):
     is_final: bool
     run_key: str
     """The attempt round it belongs to: a new run or a cleared task tries again."""
+    count: int = 1
+    """How often this class of failure was met in this round."""
 
 
 class Attempt(Record):

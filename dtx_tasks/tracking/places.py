@@ -45,4 +45,6 @@ def job_url(job_id: str, folder: str) -> str:
 def _page(run: ParentRun | Published | None) -> str:
     if run is None or not run.mlflow_experiment_id or not address():
         return ""
-    return f"{address()}/#/experiments/{quote(run.mlflow_experiment_id, safe='')}/runs/{quote(run.mlflow_run_id, safe='')}"
+    place = f"experiments/{quote(run.mlflow_experiment_id, safe='')}/runs/{quote(run.mlflow_run_id, safe='')}"
+    # MLflow 3 shows the pages of agents and traces otherwise.
+    return f"{address()}/#/{place}?workflowType=machine_learning"

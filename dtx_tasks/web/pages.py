@@ -38,6 +38,8 @@ def run_page(it: RunExperiment, root: str) -> str:
         share=sum(job.share for job in jobs) / max(1, len(jobs)),
         num_scored=sum(job.cards is not None for job in jobs),
         num_running=sum(job.is_running for job in jobs),
+        num_fetched=sum(exists(f"{it.layout.llm(base.llm.llm_id)}/fetched.json") for base in it.plan.bases),
+        num_prepared=sum(exists(f"{it.layout.prepared(document.prepared_id)}/prepared.json") for document in it.plan.prepared),
         failures=failures_of(it),
         names=_names(it),
     )
@@ -58,7 +60,7 @@ def task_page(it: RunExperiment, document: StageDocument, task_id: str, root: st
     if isinstance(document, PrepareDocument):
         return _render("prepare.html.jinja", **shared, **_of_dataset(document, it))
     assert isinstance(document, BaseDocument)
-    return _render("base.html.jinja", **shared, **_of_base(document, it))
+    return _render("base.html.jinja", **shared, **(_of_fetch if task_id == "fetch" else _of_base)(document, it))
 
 
 def message_page(title: str, message: str, root: str, *, refreshes: bool = False) -> str:
@@ -93,14 +95,23 @@ def _of_dataset(document: PrepareDocument, it: RunExperiment) -> dict[str, Any]:
     }
 
 
-def _of_base(document: BaseDocument, it: RunExperiment) -> dict[str, Any]:
-    llm_id = document.llm.llm_id
-    folder, scores = it.layout.llm(llm_id), it.layout.score(llm_id, it.plan.scoring.scoring_id)
+def _of_fetch(document: BaseDocument, it: RunExperiment) -> dict[str, Any]:
+    folder = it.layout.llm(document.llm.llm_id)
     return {
         "fetched": read_record(f"{folder}/fetched.json", FetchedLLM),
+        "cards": None,
+        "failure": failure_of(("fetch",), document.llm.llm_id, it),
+        "is_running": is_claimed(f"{folder}/claim.json"),
+    }
+
+
+def _of_base(document: BaseDocument, it: RunExperiment) -> dict[str, Any]:
+    scores = it.layout.score(document.llm.llm_id, it.plan.scoring.scoring_id)
+    return {
+        **_of_fetch(document, it),
         "cards": read_record(f"{scores}/scores.json", ScoreCards),
-        "failure": failure_of(("fetch", "score_base"), llm_id, it),
-        "is_running": is_claimed(f"{folder}/claim.json") or is_claimed(f"{scores}/claim.json"),
+        "failure": failure_of(("score_base", "fetch"), document.llm.llm_id, it),
+        "is_running": is_claimed(f"{scores}/claim.json"),
     }
 
 
@@ -118,7 +129,7 @@ def _render(template: str, **values: Any) -> str:
 @cache
 def _templates() -> Environment:
     environment = Environment(loader=PackageLoader("dtx_tasks.web"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"score": _score, "figure": _figure, "signed": _signed, "size": _size}
+    environment.filters |= {"score": _score, "figure": _figure, "chance": _chance, "signed": _signed, "size": _size}
     environment.globals["colour"] = colour_of
     return environment
 
@@ -131,6 +142,11 @@ def _score(score: Score | None) -> str:
 
 def _figure(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
+
+
+def _chance(value: float | None) -> str:
+    """A p-value: a bootstrap cannot tell a tiny one from 0."""
+    return "< 0.001" if value is not None and value < 0.001 else _figure(value)
 
 
 def _signed(value: float | None) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -21,20 +20,6 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("world")
     make_trial(folder, "the world").ready()
     return folder
-
-
-@pytest.fixture
-def wait_for() -> Callable[[Callable[[], object], str], None]:
-    """Waits, within reason, until something holds."""
-
-    def wait(holds: Callable[[], object], what: str, limit_s: float = 180) -> None:
-        deadline = time.monotonic() + limit_s
-        while not holds():
-            if time.monotonic() > deadline:
-                raise AssertionError(f"waited {limit_s:.0f} s in vain until {what}")
-            time.sleep(0.2)
-
-    return wait
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ from dtx_tasks.errors import TransientError
 from dtx_tasks.register import register
 from dtx_tasks.select import select
 from dtx_tasks.tracking.server import connect
+from tests.running import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -33,7 +34,7 @@ NOBODY = "http://127.0.0.1:9"
 
 
 @pytest.fixture
-def mlflow_address(tmp_path: Path, wait_for: Callable[..., None]) -> Iterator[str]:
+def mlflow_address(tmp_path: Path) -> Iterator[str]:
     """A real MLflow server, as the embedded stack starts it."""
     port = free_port()
     command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
@@ -41,7 +42,7 @@ def mlflow_address(tmp_path: Path, wait_for: Callable[..., None]) -> Iterator[st
     store = ["--backend-store-uri", f"sqlite:///{tmp_path}/mlflow.db", "--artifacts-destination", str(tmp_path / "artifacts")]
     server = subprocess.Popen([*command, *store], env={**os.environ, **settings}, start_new_session=True)
     try:
-        wait_for(lambda: answers(f"http://127.0.0.1:{port}/health"), "MLflow answers")
+        until(lambda: answers(f"http://127.0.0.1:{port}/health"), "MLflow answers")
         yield f"http://127.0.0.1:{port}"
     finally:
         os.killpg(server.pid, 15)

@@ -17,6 +17,7 @@ from transformers import AutoTokenizer
 from dtx_tasks.entrypoints.failures import failure
 from dtx_tasks.launch import Ending, ending_of, is_blocked, is_finished
 from tests.recipes.world import QUICK, processes_of
+from tests.running import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -79,7 +80,7 @@ def test_one_of_two_jobs_in_a_pack_diverges_and_the_other_is_trained_and_scored(
     assert is_finished("score", made.uris.packs[0])
 
 
-def test_a_killed_training_continues_and_ends_as_if_nothing_had_happened(trial: Callable[..., Trial], wait_for: Callable[..., None]) -> None:
+def test_a_killed_training_continues_and_ends_as_if_nothing_had_happened(trial: Callable[..., Trial]) -> None:
     """SIGKILL of the trainer is retryable; the retry begins at the last complete checkpoint and reaches the same weights and losses."""
     whole = trial(groups=[LONG])
     assert finish(whole.process("train", whole.uris.packs[0])) == 0
@@ -87,7 +88,7 @@ def test_a_killed_training_continues_and_ends_as_if_nothing_had_happened(trial: 
     forget(whole)
 
     process = whole.process("train", whole.uris.packs[0])
-    wait_for(lambda: last_step(whole) >= 12 and trainers(whole), "training is at step 12")
+    until(lambda: last_step(whole) >= 12 and trainers(whole), "training is at step 12")
     for trainer in trainers(whole):
         trainer.send_signal(signal.SIGKILL)
     exit_code = finish(process)
@@ -117,28 +118,28 @@ def spoil_a_newer_checkpoint(trial: Trial) -> None:
             (spoiled / path.name).write_bytes(path.read_bytes()[: path.stat().st_size // 2] if path.suffix == ".safetensors" else path.read_bytes())
 
 
-def test_a_shared_job_is_trained_once_and_taken_over_when_its_trainer_dies(trial: Callable[..., Trial], wait_for: Callable[..., None]) -> None:
+def test_a_shared_job_is_trained_once_and_taken_over_when_its_trainer_dies(trial: Callable[..., Trial]) -> None:
     """While one experiment trains a job another waits; when the first one is killed nothing of it is left, and the second finishes the job."""
     first, second = trial(groups=[{**LONG, "learning_rate": 4e-3}], name="the first"), trial(groups=[{**LONG, "learning_rate": 4e-3}], name="the second")
     assert first.plan.jobs[0].job_id == second.plan.jobs[0].job_id
     training = first.process("train", first.uris.packs[0])
-    wait_for(lambda: last_step(first) >= 6, "the first experiment is training")
+    until(lambda: last_step(first) >= 6, "the first experiment is training")
 
     assert is_blocked("train", second.uris.packs[0])
     assert finish(second.process("train", second.uris.packs[0])) == 79
     os.kill(training.pid, signal.SIGKILL)
-    wait_for(lambda: not processes_of(first.uris.packs[0]), "no process of the first experiment is left", 60)
+    until(lambda: not processes_of(first.uris.packs[0]), "no process of the first experiment is left", 60)
 
     assert finish(second.process("train", second.uris.packs[0])) == 0
     assert attempts(second)[-1]["started_from_step"] >= 5
     assert is_finished("train", first.uris.packs[0])
 
 
-def test_sigterm_leaves_a_checkpoint_and_no_process(trial: Callable[..., Trial], wait_for: Callable[..., None]) -> None:
+def test_sigterm_leaves_a_checkpoint_and_no_process(trial: Callable[..., Trial]) -> None:
     """Asked to stop, training writes one more checkpoint and every process ends by itself."""
     made = trial(groups=[{**LONG, "learning_rate": 3e-3, "max_steps": 400, "save_steps": 400}])
     process = made.process("train", made.uris.packs[0])
-    wait_for(lambda: last_step(made) >= 3, "training has begun")
+    until(lambda: last_step(made) >= 3, "training has begun")
     process.stop()
     assert process.wait() == 75
     assert processes_of(made.uris.packs[0]) == []

@@ -50,7 +50,7 @@ def test_a_run_that_is_at_work_shows_how_far_it_is(site: Site):
     store = site.carry_out()
     store.score_job(store.plan.jobs[0], validation=[1.0], test=[1.0])
     text = site.log_in().get().text
-    assert "1 of 2 jobs are scored" in text
+    assert "jobs scored 1 / 2" in text
     assert 'value="0.5"' in text
     assert 'data-refresh="10"' in text
 
@@ -140,13 +140,21 @@ def test_a_dataset_that_cannot_be_prepared_shows_its_reason(site: Site):
 def test_a_base_shows_what_it_is(site: Site, task_id: str):
     """Of the tasks `fetch` and `score_base`."""
     store = finished(site)
-    assert store.plan.bases[0].llm.source in site.log_in().get(f"/tasks/{task_id}?map_index=0").text
+    assert store.plan.bases[0].llm.revision in site.log_in().get(f"/tasks/{task_id}?map_index=0").text
+
+
+def test_a_base_that_is_fetched_and_not_scored_says_so(site: Site):
+    """The two tasks share a document, and are at different points."""
+    store = site.carry_out()
+    store.fetch(store.plan.bases[0])
+    assert "已取得 fetched" in site.log_in().get("/tasks/fetch?map_index=0").text
+    assert "等待 waiting" in site.get("/tasks/score_base?map_index=0").text
 
 
 def test_a_task_that_is_not_mapped_shows_the_run(site: Site):
     """Airflow leaves its placeholder in the address."""
     site.carry_out()
-    assert "0 of 2 jobs are scored" in site.log_in().get("/tasks/select?map_index=%7BMAP_INDEX%7D").text
+    assert "jobs scored 0 / 2" in site.log_in().get("/tasks/select?map_index=%7BMAP_INDEX%7D").text
 
 
 @pytest.mark.parametrize("path", [f"{TRAIN}2", f"{TRAIN}99999999999", "/tasks/unknown?map_index=0"])
@@ -165,8 +173,8 @@ def test_runs_link_to_their_mlflow_runs(site: Site, path: str):
     write_record(published_uri(store.plan.jobs[0].job_id, store.folder), Published(mlflow_run_id="job-run", mlflow_experiment_id="7"))
     write_record(parent_uri(run_of(site), store.layout), ParentRun(mlflow_experiment_id="7", mlflow_run_id="dag-run"))
     text = site.log_in().get(path).text
-    assert 'href="https://mlflow.example/#/experiments/7/runs/job-run"' in text
-    assert 'href="https://mlflow.example/#/experiments/7/runs/dag-run"' in text
+    assert 'href="https://mlflow.example/#/experiments/7/runs/job-run?' in text
+    assert 'href="https://mlflow.example/#/experiments/7/runs/dag-run?' in text
 
 
 @pytest.mark.parametrize("path", ["", f"{TRAIN}0"])

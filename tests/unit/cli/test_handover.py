@@ -1,0 +1,95 @@
+"""The author's files, handed over to the platform."""
+
+from pathlib import Path
+from typing import Any
+
+from dtx_tasks.cli.handover import hand_over
+from dtx_tasks.storage import manifest
+from tests.builders import EXPERIMENT, FakeData, make_matrix, make_plan
+
+PLAN = make_plan()
+
+
+def spec(**axes: Any) -> dict[str, Any]:
+    return {**EXPERIMENT, "matrix": make_matrix(**axes)}
+
+
+def handed(folder: Path, data: dict[str, Any]) -> dict[str, Any]:
+    return hand_over(data, PLAN, folder, str(folder / "store"))
+
+
+def test_files_of_a_definition_are_uploaded(tmp_path: Path) -> None:
+    """By their content, under their own names; paths count from the spec's folder."""
+    FakeData(tmp_path).text("data/a.jsonl", "rows")
+    FakeData(tmp_path).text("b.csv", "other")
+    found = handed(tmp_path, spec(datasets=[{"name": "d", "train": "data/a.jsonl", "test": str(tmp_path / "b.csv"), "validation": None}]))
+    (dataset,) = found["matrix"]["datasets"]
+    assert (Path(dataset["train"]).read_text(), Path(dataset["test"]).read_text(), dataset["validation"]) == ("rows", "other", None)
+    assert Path(dataset["train"]).is_relative_to(tmp_path / "store" / "default" / "uploads")
+    assert Path(dataset["train"]).name == "a.jsonl"
+
+
+def test_names_stay_names(tmp_path: Path) -> None:
+    """The platform knows them; nothing is uploaded, and the rest of the spec is as it was."""
+    data = spec(seeds=[1])
+    assert handed(tmp_path, data) == data
+    assert not (tmp_path / "store").exists()
+
+
+def test_models_are_uploaded_whole_and_recipes_are_not(tmp_path: Path) -> None:
+    """A folder with everything in it."""
+    for name in ("config.json", "model.safetensors", "sub/merges.txt"):
+        FakeData(tmp_path).text(f"model/{name}", name)
+    found = handed(tmp_path, spec(llms=[{"name": "l", "source": "model"}, {"name": "m", "source": "made:tiny-test"}]))
+    first, second = found["matrix"]["llms"]
+    assert [entry.path for entry in manifest(first["source"])] == ["config.json", "model.safetensors", "sub/merges.txt"]
+    assert second["source"] == "made:tiny-test"
+
+
+def test_definitions_anywhere_are_handed_over(tmp_path: Path) -> None:
+    """In includes and in jobs."""
+    FakeData(tmp_path).text("a.jsonl", "rows")
+    entry = {"llm": "base", "dataset": {"name": "d", "train": "a.jsonl"}, "hyperparameters": "quick"}
+    found = handed(tmp_path, {**spec(include=[entry]), "jobs": [entry]})
+    trains = [found["matrix"]["include"][0]["dataset"]["train"], found["jobs"][0]["dataset"]["train"]]
+    assert all(Path(train).read_text() == "rows" for train in trains)
+
+
+def test_spec_of_the_author_is_not_changed(tmp_path: Path) -> None:
+    """It is still the author's."""
+    FakeData(tmp_path).text("a.jsonl", "rows")
+    data = spec(datasets=[{"name": "d", "train": "a.jsonl"}])
+    handed(tmp_path, data)
+    assert data == spec(datasets=[{"name": "d", "train": "a.jsonl"}])
+
+
+def test_handing_over_twice_is_handing_over_once(tmp_path: Path) -> None:
+    """The same files are the same uploads, also from where they were uploaded to."""
+    FakeData(tmp_path).text("a.jsonl", "rows")
+    FakeData(tmp_path).text("model/config.json", "{}")
+    data = spec(datasets=[{"name": "d", "train": "a.jsonl"}], llms=[{"name": "l", "source": "model"}])
+    first = handed(tmp_path, data)
+    before = manifest(str(tmp_path / "store"))
+    assert handed(tmp_path, data) == handed(tmp_path, first) == first
+    assert manifest(str(tmp_path / "store")) == before
+
+
+def test_changed_file_is_another_upload(tmp_path: Path) -> None:
+    """An experiment that runs keeps what it was given."""
+    data = spec(datasets=[{"name": "d", "train": "a.jsonl"}])
+    trains = []
+    for content in ("rows", "other"):
+        FakeData(tmp_path).text("a.jsonl", content)
+        trains.append(handed(tmp_path, data)["matrix"]["datasets"][0]["train"])
+    assert [Path(train).read_text() for train in trains] == ["rows", "other"]
+
+
+def test_upload_that_was_cut_off_is_completed(tmp_path: Path) -> None:
+    """A model without its weights is no upload."""
+    for name in ("config.json", "model.safetensors"):
+        FakeData(tmp_path).text(f"model/{name}", name)
+    data = spec(llms=[{"name": "l", "source": "model"}])
+    source = Path(handed(tmp_path, data)["matrix"]["llms"][0]["source"])
+    (source / "model.safetensors").unlink()
+    handed(tmp_path, data)
+    assert (source / "model.safetensors").read_text() == "model.safetensors"

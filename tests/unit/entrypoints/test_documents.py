@@ -1,0 +1,61 @@
+"""The documents of a plan, on storage."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from dtx_tasks.entrypoints.documents import note_run, read_plan, uris_of, write_plan
+from dtx_tasks.errors import SpecError
+from dtx_tasks.records import BaseDocument, Layout, Pack, PrepareDocument, RunReference
+from dtx_tasks.storage import manifest, read_record
+from tests.builders import make_experiment, make_matrix, make_plan
+
+PLAN = make_plan(make_experiment(name="识别", matrix=make_matrix(llms=["a", "b"])))
+
+
+def test_documents_are_read_as_they_were_planned(tmp_path: Path) -> None:
+    """The plan, and every document of it by its URI."""
+    uris = write_plan(PLAN, str(tmp_path))
+    assert read_plan(uris.plan) == PLAN
+    assert tuple(read_record(uri, Pack) for uri in uris.packs) == PLAN.packs
+    assert tuple(read_record(uri, BaseDocument) for uri in uris.bases) == PLAN.bases
+    assert tuple(read_record(uri, PrepareDocument) for uri in uris.prepare) == PLAN.prepared
+
+
+def test_documents_are_found_without_writing(tmp_path: Path) -> None:
+    """Their URIs follow from the plan."""
+    assert uris_of(PLAN, str(tmp_path)) == write_plan(PLAN, str(tmp_path))
+
+
+def test_layout_of_every_document_is_the_teams(tmp_path: Path) -> None:
+    """Stages are told a URI and nothing else."""
+    uris = write_plan(PLAN, str(tmp_path))
+    assert {Layout.of(uri) for uri in [uris.plan, *uris.packs, *uris.prepare, *uris.bases]} == {Layout(str(tmp_path), "default")}
+
+
+def test_writing_twice_is_writing_once(tmp_path: Path) -> None:
+    """A retried task changes nothing."""
+    write_plan(PLAN, str(tmp_path))
+    before = manifest(str(tmp_path))
+    write_plan(PLAN, str(tmp_path))
+    assert manifest(str(tmp_path)) == before
+
+
+def test_missing_plan_is_told(tmp_path: Path) -> None:
+    """With what to do."""
+    with pytest.raises(SpecError, match=re.escape(f"{tmp_path}/plan.json is no plan of this version. Plan the experiment again.")):
+        read_plan(f"{tmp_path}/plan.json")
+
+
+def test_first_note_of_a_run_stays(tmp_path: Path) -> None:
+    """A task that is tried again did not begin then."""
+    first = note_run(PLAN, str(tmp_path), "dag", "run")
+    assert note_run(PLAN, str(tmp_path), "dag", "run") == first
+    assert read_record(Layout(str(tmp_path), "default").run_reference("dag", "run"), RunReference) == first
+
+
+def test_run_is_noted_with_what_it_carries_out(tmp_path: Path) -> None:
+    """From a DAG run to its plan."""
+    noted = note_run(PLAN, str(tmp_path), "dag", "manual__2026-01-01T00:00:00+00:00")
+    assert (noted.run_id, noted.experiment_name, noted.plan_id) == ("manual__2026-01-01T00:00:00+00:00", "识别", PLAN.plan_id)

@@ -1,0 +1,163 @@
+"""Which files a spec may mean, and what is found in them."""
+
+from pathlib import Path
+
+import pytest
+
+from dtx_tasks.records import DatasetSource, LLMSource
+from dtx_tasks.resolve.files import Allowed, resolve_dataset, resolve_llm
+from dtx_tasks.spec import LLM, Dataset
+from tests.builders import FakeData
+
+
+def told(written: str, folder: Path | None, *roots: Path) -> str:
+    """What is wrong with a path; empty when nothing is."""
+    found = Allowed(folder, roots or None).find(written)
+    return "" if isinstance(found, Path) else f"{found.problem}. {found.remedy}"
+
+
+def make_llm(source: Path | str, template: str = "chatml") -> LLM:
+    return LLM(name="base", source=str(source), template=template)  # type: ignore[arg-type]
+
+
+def llm_mistake(source: Path | str, allowed: Allowed) -> str:
+    found = resolve_llm(make_llm(source), allowed)
+    assert not isinstance(found, LLMSource)
+    return found.text("e.yaml")
+
+
+def make_model(folder: Path, weights: str = "weights") -> Path:
+    data = FakeData(folder)
+    data.text("model/config.json", "{}")
+    data.text("model/model.safetensors", weights)
+    return folder / "model"
+
+
+def test_relative_path_counts_from_its_file(tmp_path: Path) -> None:
+    """And may lead up from there where nothing limits it."""
+    FakeData(tmp_path).jsonl("a.jsonl")
+    (tmp_path / "below").mkdir()
+    assert Allowed(tmp_path, None).find("a.jsonl") == Allowed(tmp_path / "below", None).find("../a.jsonl") == tmp_path / "a.jsonl"
+
+
+def test_relative_path_of_a_request_is_refused() -> None:
+    """A request by REST has no file that a path could count from."""
+    assert told("data/a.jsonl", None) == "a relative path means nothing here (got 'data/a.jsonl'). Use `dtx submit`, which hands over local files."
+
+
+def test_missing_file_is_told_with_the_place_looked_at(tmp_path: Path) -> None:
+    """The author sees what the relative path came to."""
+    assert told("a.jsonl", tmp_path) == f"is not there (got 'a.jsonl'). Looked for {tmp_path / 'a.jsonl'}."
+
+
+@pytest.mark.parametrize("written", ["/etc/passwd", "{inside}/../secret", "{inside}/link", "{inside}/folder/secret", "~/secret"])
+def test_path_out_of_the_roots_is_refused(tmp_path: Path, written: str) -> None:
+    """However it leads there: plainly, by `..`, by a link to a file or by a link to a folder."""
+    inside = tmp_path / "inside"
+    inside.mkdir()
+    (tmp_path / "secret").write_text("x")
+    (inside / "link").symlink_to(tmp_path / "secret")
+    (inside / "folder").symlink_to(tmp_path)
+    path = written.format(inside=inside)
+    remedy = "Use `dtx submit`, or have the folder added to DTX_DATA_ROOTS."
+    assert told(path, None, inside) == f"lies outside the folders that requests may read (got {path!r}). {remedy}"
+
+
+def test_sibling_of_a_root_is_outside(tmp_path: Path) -> None:
+    """`/data/a-secret` is not in `/data/a`."""
+    FakeData(tmp_path).text("a-secret", "x")
+    assert "lies outside" in told(f"{tmp_path}/a-secret", None, tmp_path / "a")
+
+
+def test_path_in_a_root_is_found(tmp_path: Path) -> None:
+    """Any of several."""
+    path = FakeData(tmp_path).jsonl("b/a.jsonl")
+    assert Allowed(None, (tmp_path / "a", tmp_path / "b")).find(str(path)) == path
+
+
+@pytest.mark.parametrize("written", ["https://host/a.jsonl", "s3://bucket/a.jsonl", "hf://datasets/a"])
+def test_url_of_rows_is_refused(tmp_path: Path, written: str) -> None:
+    """With what to do instead."""
+    assert told(written, tmp_path) == f"this source cannot be reached yet (got {written!r}). Use a local path."
+
+
+@pytest.mark.parametrize("written", ["/data/\x00", "~nobody-of-this-name/a", "/" + "x" * 5000])
+def test_path_that_the_system_refuses_is_no_bug(written: str) -> None:
+    """A NUL, a home of nobody, a name too long."""
+    assert told(written, None).startswith("cannot be looked for: ")
+
+
+@pytest.mark.parametrize("source", ["https://host/model", "hf:Qwen/Qwen3", "hf://Qwen/Qwen3", "s3://bucket/model"])
+def test_url_of_a_model_is_refused(tmp_path: Path, source: str) -> None:
+    """With the command that downloads it."""
+    remedy = "Download it first, `hf download NAME --local-dir models/NAME`, and give that folder."
+    assert llm_mistake(source, Allowed(tmp_path, None)) == f"e.yaml: .source: models are not fetched from the network yet (got {source!r}). {remedy}"
+
+
+def test_unknown_recipe_is_answered_with_the_nearest(tmp_path: Path) -> None:
+    """Made models have names too."""
+    said = "there is no recipe of this name (got 'tiny-bilingal'). Did you mean 'tiny-bilingual'? Known: tiny-bilingual, tiny-test."
+    assert llm_mistake("made:tiny-bilingal", Allowed(tmp_path, None)) == f"e.yaml: .source: {said}"
+
+
+def test_folder_that_is_no_model_is_told(tmp_path: Path) -> None:
+    """A model has a config.json."""
+    said = f"is not a model in Hugging Face layout (got {str(tmp_path)!r}). There is no config.json in {tmp_path}."
+    assert llm_mistake(tmp_path, Allowed(None, None)) == f"e.yaml: .source: {said}"
+
+
+def test_link_out_of_a_models_folder_is_refused(tmp_path: Path) -> None:
+    """A request must not read by a model's files what it may not read itself."""
+    FakeData(tmp_path).text("secret", "x")
+    model = make_model(tmp_path / "inside")
+    (model / "tokenizer.json").symlink_to(tmp_path / "secret")
+    said = "holds a link out of the folders that requests may read (got 'tokenizer.json'). Replace it by the file itself."
+    assert llm_mistake(model, Allowed(None, (tmp_path / "inside",))) == f"e.yaml: .source: {said}"
+
+
+def test_model_is_known_by_its_content(tmp_path: Path) -> None:
+    """A copy elsewhere is the same one; other weights or another template are another."""
+    one, copy, other = make_model(tmp_path / "1"), make_model(tmp_path / "2"), make_model(tmp_path / "3", "other")
+    found = [resolve_llm(llm, Allowed(None, None)) for llm in (make_llm(one), make_llm(copy), make_llm(other), make_llm(one, "plain"))]
+    ids = [source.llm_id for source in found if isinstance(source, LLMSource)]
+    assert ids[0] == ids[1]
+    assert len(set(ids)) == 3
+
+
+def make_dataset(**changes: str) -> Dataset:
+    return Dataset(name="rows", **{"train": "train.jsonl", **changes})  # type: ignore[arg-type]
+
+
+def found_dataset(folder: Path, **changes: str) -> DatasetSource:
+    source, mistakes = resolve_dataset(make_dataset(**changes), Allowed(folder, None))
+    assert source is not None
+    assert mistakes == []
+    return source
+
+
+def test_rows_are_counted(tmp_path: Path) -> None:
+    """Rows, characters and the digest of each file, by the path as it was written."""
+    FakeData(tmp_path).jsonl("train.jsonl", [{"instruction": "four", "output": "two!"}, {"instruction": "a", "input": "b", "output": "c"}])
+    file = found_dataset(tmp_path).files["train"]
+    assert (file.num_rows, file.num_characters, file.label, file.path) == (2, 12, "train.jsonl", str(tmp_path / "train.jsonl"))
+
+
+def test_bad_rows_do_not_stop_the_plan_and_are_told(tmp_path: Path) -> None:
+    """`prepare` refuses this one Dataset later, and leaves the others alone."""
+    FakeData(tmp_path).jsonl("train.jsonl", [{"instruction": "a", "output": "b"}, {"instruction": "c", "output": ""}])
+    source = found_dataset(tmp_path)
+    assert source.problem == "train.jsonl:2: output: is empty. Write the text or remove the row."
+    assert source.files["train"].num_rows == 1
+
+
+def test_every_missing_file_is_told(tmp_path: Path) -> None:
+    """All of them at once."""
+    source, mistakes = resolve_dataset(make_dataset(validation="v.jsonl", test="t.jsonl"), Allowed(tmp_path, None))
+    assert source is None
+    assert [mistake.key_path for mistake in mistakes] == [".train", ".validation", ".test"]
+
+
+def test_folder_in_place_of_a_file_is_told(tmp_path: Path) -> None:
+    """Rather than read."""
+    _, mistakes = resolve_dataset(make_dataset(train="."), Allowed(tmp_path, None))
+    assert [mistake.text("e.yaml") for mistake in mistakes] == ["e.yaml: .train: is a folder (got '.'). Name a file."]

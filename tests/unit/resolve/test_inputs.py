@@ -1,0 +1,115 @@
+"""Everything that an experiment names, looked up."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dtx_tasks.catalog import load_catalog
+from dtx_tasks.errors import SpecError
+from dtx_tasks.plan import ResolvedInputs
+from dtx_tasks.resolve import Origin, resolve
+from tests.builders import FakeData, make_experiment, make_matrix
+
+
+def found(folder: Path, *, roots: tuple[Path, ...] | None = None, **changes: Any) -> ResolvedInputs:
+    catalog = load_catalog(FakeData(folder).config())
+    return resolve(make_experiment(**changes), catalog, Origin(folder, roots))
+
+
+def told(folder: Path, **changes: Any) -> list[str]:
+    with pytest.raises(SpecError) as caught:
+        found(folder, **changes)
+    return str(caught.value).splitlines()
+
+
+def test_names_of_the_catalog_are_found(tmp_path: Path) -> None:
+    """LLM, Dataset and group, with what the group extends."""
+    inputs = found(tmp_path, matrix=make_matrix(hyperparameters=["slow"]))
+    assert (inputs.llms["base"].kind, inputs.datasets["rows"].files["test"].num_rows, inputs.groups["slow"].max_steps) == ("made", 3, 8)
+
+
+def test_unknown_names_are_told_at_once(tmp_path: Path) -> None:
+    """Each with its place, the nearest name and all that exist."""
+    matrix = make_matrix(llms=["bose"], datasets=["row"], hyperparameters=["quick", "fast"])
+    assert told(tmp_path, matrix=matrix, scoring="strict") == [
+        "the experiment: matrix.llms[0]: there is no LLM of this name (got 'bose'). Did you mean 'base'? Known: base.",
+        "the experiment: matrix.datasets[0]: there is no Dataset of this name (got 'row'). Did you mean 'rows'? Known: rows.",
+        "the experiment: matrix.hyperparameters[1]: there is no HyperparameterGroup of this name (got 'fast'). Known: quick, slow.",
+        "the experiment: scoring: there is no Scoring of this name (got 'strict'). None is defined.",
+    ]
+
+
+def test_names_of_jobs_and_includes_are_looked_up_too(tmp_path: Path) -> None:
+    """Wherever a name may stand."""
+    entry = {"llm": "base", "dataset": "rows", "hyperparameters": "fast"}
+    lines = told(tmp_path, matrix=make_matrix(include=[entry]), jobs=[entry])
+    assert [line.split(": ")[1] for line in lines] == ["matrix.include[0].hyperparameters", "jobs[0].hyperparameters"]
+
+
+def test_definition_in_place_is_known_by_its_name(tmp_path: Path) -> None:
+    """Elsewhere in the same experiment, and before the catalog's."""
+    entry = {"llm": "base", "dataset": "rows", "hyperparameters": "quick"}
+    inputs = found(tmp_path, matrix=make_matrix(hyperparameters=[{"name": "quick", "lora_rank": 3}]), jobs=[entry])
+    assert inputs.groups["quick"].lora_rank == 3
+
+
+def test_definition_in_place_can_extend_the_catalogs(tmp_path: Path) -> None:
+    """Groups of both kinds are one chain."""
+    inputs = found(tmp_path, matrix=make_matrix(hyperparameters=[{"name": "mine", "extends": "slow", "lora_rank": 3}]))
+    assert (inputs.groups["mine"].max_steps, inputs.groups["mine"].lora_rank) == (8, 3)
+
+
+def test_two_definitions_of_one_name_are_told(tmp_path: Path) -> None:
+    """Which of them is meant nobody can say."""
+    groups = [{"name": "g", "lora_rank": 3}, {"name": "g", "lora_rank": 4}]
+    said = "'g' is defined twice, differently. Rename one of the definitions."
+    assert told(tmp_path, matrix=make_matrix(hyperparameters=groups)) == [f"the experiment: matrix.hyperparameters[1]: {said}"]
+
+
+def test_mistakes_below_a_definition_have_its_place(tmp_path: Path) -> None:
+    """Missing files and values that do not go together."""
+    data = {"name": "d", "train": "none.jsonl", "test": "none.csv"}
+    lines = told(tmp_path, matrix=make_matrix(datasets=["rows", data], hyperparameters=[{"name": "g", "extends": "none"}]))
+    assert [line.split(": ")[1] for line in lines] == ["matrix.datasets[1].train", "matrix.datasets[1].test", "matrix.hyperparameters[0].extends"]
+
+
+def test_request_may_not_read_beyond_its_roots(tmp_path: Path) -> None:
+    """Only the author's own definitions are bound: the catalog's are the platform's."""
+    data = {"name": "d", **FakeData(tmp_path).splits("outside/d")}
+    assert found(tmp_path, roots=(tmp_path / "uploads",)).datasets["rows"].files
+    lines = told(tmp_path, roots=(tmp_path / "uploads",), matrix=make_matrix(datasets=[data]))
+    assert all("lies outside the folders that requests may read" in line for line in lines)
+    assert len(lines) == 3
+
+
+def test_metric_that_is_not_measured_is_told(tmp_path: Path) -> None:
+    """Nothing could be selected by it."""
+    said = "the Scoring does not measure it (got 'exact_match'). Choose one of bleu, or add it to the metrics of the Scoring."
+    assert told(tmp_path, scoring={"metrics": ["bleu"]}) == [f"the experiment: selection.metric: {said}"]
+
+
+def test_experiment_without_a_row_to_score_on_is_told(tmp_path: Path) -> None:
+    """Train splits alone judge nothing."""
+    data = {"name": "d", "train": str(FakeData(tmp_path).jsonl("d.jsonl"))}
+    said = "there is no row to score on: every Dataset has only a train split. Give at least one Dataset a `validation` or a `test` file."
+    assert told(tmp_path, matrix=make_matrix(datasets=[data])) == [f"the experiment: scoring: {said}"]
+
+
+def test_one_dataset_with_rows_to_score_on_is_enough(tmp_path: Path) -> None:
+    """Every job is scored on the union."""
+    data = {"name": "d", "train": str(FakeData(tmp_path).jsonl("d.jsonl"))}
+    assert len(found(tmp_path, matrix=make_matrix(datasets=[data, "rows"])).datasets) == 2
+
+
+@pytest.mark.parametrize("processes", [3, 32])
+def test_processes_that_do_not_divide_the_batch_are_told(tmp_path: Path, processes: int) -> None:
+    """Another global batch would be another result."""
+    said = f"must divide global_batch_size 16 of 'quick' (got {processes}). Every process takes the same number of rows."
+    assert told(tmp_path, resources={"processes": processes}) == [f"the experiment: resources.processes: {said}"]
+
+
+def test_bad_rows_do_not_stop_an_experiment(tmp_path: Path) -> None:
+    """The other Datasets are not to suffer."""
+    data = {"name": "d", **FakeData(tmp_path).splits("d"), "train": str(FakeData(tmp_path).jsonl("bad.jsonl", [{"instruction": "a"}]))}
+    assert "output: the column is missing." in found(tmp_path, matrix=make_matrix(datasets=["rows", data])).datasets["d"].problem
