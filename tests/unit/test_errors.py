@@ -35,9 +35,9 @@ def test_special_error_is_written_down_as_the_class_it_is_one_of() -> None:
 
 def test_mistakes_come_in_file_order() -> None:
     """By line; what has none comes first."""
-    error = spec_error("e.yaml", [Mistake("b", "is wrong", line=9), Mistake("a", "is wrong", "Right it.", line=2), Mistake("", "is empty")])
-    assert str(error) == "e.yaml: is empty.\ne.yaml:2: a: is wrong. Right it.\ne.yaml:9: b: is wrong."
-    assert [mistake.key_path for mistake in error.mistakes] == ["", "a", "b"]
+    error = spec_error("e.yaml", [Mistake("a", "is wrong", line=10), Mistake("b", "is wrong", "Right it.", line=9), Mistake("c", "is empty")])
+    assert str(error) == "e.yaml: c: is empty.\ne.yaml:9: b: is wrong. Right it.\ne.yaml:10: a: is wrong."
+    assert [mistake.key_path for mistake in error.mistakes] == ["c", "b", "a"]
 
 
 def test_unknown_name_is_answered_with_the_nearest() -> None:

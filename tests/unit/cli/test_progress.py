@@ -51,7 +51,11 @@ def test_running_job_tells_its_step(tmp_path: Path, loss: str, line: str) -> Non
     """The last whole event counts."""
     name = PLAN.packs[0].name
     uri = f"{Store(tmp_path, PLAN).layout.job(PLAN.jobs[0].job_id)}/events.jsonl"
-    for event in ('{"event": "step", "step": 1, "total": 4, "loss": 9.0}', f'{{"event": "step", "step": 3, "total": 4, "loss": {loss}}}', '{"event": "checkpoint"}'):
+    for event in (
+        '{"event": "step", "step": 1, "total": 4, "loss": 9.0}',
+        f'{{"event": "step", "step": 3, "total": 4, "loss": {loss}}}',
+        '{"event": "checkpoint"}',
+    ):
         append_line(uri, event)
     assert measure([make_task("finetune.train", "running", name)], PLAN, str(tmp_path), time.time()).lines == (line.format(name=name),)
 

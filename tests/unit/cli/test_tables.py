@@ -9,8 +9,8 @@ from rich.console import Console, RenderableType
 
 from dtx_tasks.cli.tables import leaderboard, plan_table, shown_time, time_table
 from dtx_tasks.records import BestVersion, CandidateEvidence
-from dtx_tasks.stack.rest import DagRun, TaskInstance
 from dtx_tasks.spec import Hyperparameters
+from dtx_tasks.stack.rest import DagRun, TaskInstance
 from tests.builders import make_dataset_source, make_experiment, make_matrix, make_plan
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -81,7 +81,7 @@ def test_leaderboard_shows_figures_and_reasons() -> None:
     """An unscored job has no figure."""
     lost = make_evidence("[lost]", validation=None, difference_to_base=None, beats_base=False, unscored_reason="train: DataError: [bad].")
     lines = shown(leaderboard(make_verdict(make_evidence("good"), lost))).splitlines()
-    assert next(line.split() for line in lines if "good" in line)[1:] == ["1", "│", "good", "│", "0.500", "│", "0.100", "│", "-", "│", "+0.250", "│", "yes", "│"]
+    assert next(line.replace("│", " ").split() for line in lines if "good" in line) == ["1", "good", "0.500", "0.100", "-", "+0.250", "yes"]
     assert "[lost]: unscored: train: DataError: [bad]." in lines
     assert lines[-1] == "Because."
 

@@ -37,8 +37,9 @@ def test_document_of_another_kind_is_refused(tmp_path: Path) -> None:
 def test_only_so_many_run_at_a_time(tmp_path: Path) -> None:
     """The experiment's parallelism is a number of places."""
     call, pack = make_call(tmp_path), PLAN.packs[0]
+    told = re.escape("All 2 places of this experiment's parallelism are taken.")
     with slot(pack, 2, call):
-        with slot(pack, 2, call), pytest.raises(ClaimedError, match="^All 2 places of this experiment's parallelism are taken.$"), slot(pack, 2, call):
+        with slot(pack, 2, call), pytest.raises(ClaimedError, match=told), slot(pack, 2, call):
             pass
         with slot(pack, 2, call) as free:
             assert free is None

@@ -52,7 +52,7 @@ def test_pack_without_a_result_fails_as_its_first_job_did(tmp_path: Path) -> Non
     store = make_store(tmp_path)
     fail(store, 0, DivergedError("The loss is nan."))
     fail(store, 1, DataError("Bad."))
-    with pytest.raises(DivergedError, match="^The loss is nan.$"):
+    with pytest.raises(DivergedError, match=r"^The loss is nan.$"):
         train(store)
 
 

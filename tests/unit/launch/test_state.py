@@ -9,7 +9,7 @@ from dtx_tasks.entrypoints.documents import PlanUris, write_plan
 from dtx_tasks.entrypoints.failures import note_failure
 from dtx_tasks.errors import DataError, DtxError, SpecError, TransientError
 from dtx_tasks.launch import Ending, ending_of, is_blocked, is_finished
-from dtx_tasks.storage import claim, remove, write_bytes
+from dtx_tasks.storage import claim, remove, write_bytes, write_record
 from tests.builders import Store, make_experiment, make_matrix, make_plan
 
 PLAN = make_plan(make_experiment(parallelism=2, matrix=make_matrix(hyperparameters=["g", "h"])))
@@ -62,7 +62,8 @@ def test_job_without_a_checkpoint_is_not_scored(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("stage", "harmed"), [("fetch", "files/config.json"), ("prepare", "files/test.jsonl"), ("train", "checkpoint/adapter.bin"), ("score", "files/predictions.jsonl")]
+    ("stage", "harmed"),
+    [("fetch", "files/config.json"), ("prepare", "files/test.jsonl"), ("train", "checkpoint/adapter.bin"), ("score", "files/predictions.jsonl")],
 )
 def test_record_whose_files_are_harmed_is_void(tmp_path: Path, stage: str, harmed: str) -> None:
     """The stage is done again."""
@@ -138,6 +139,19 @@ def test_failure_that_is_final_is_not_retried(tmp_path: Path, error: DtxError, e
     store, documents = make_store(tmp_path)
     note_failure("train", PLAN.jobs[0].job_id, PLAN.packs[0], store.layout, "round", error)
     assert ending_of("train", documents["train"], code) is ending
+
+
+def test_pack_is_retried_while_one_of_its_jobs_can_be(tmp_path: Path) -> None:
+    """A diverged job does not end its siblings."""
+    store = Store(tmp_path, PLAN)
+    both = PLAN.packs[0].model_copy(update={"jobs": PLAN.jobs})
+    uri = f"{store.folder}/packs/both.json"
+    write_record(uri, both)
+    for job, error in zip(PLAN.jobs, (DataError("x"), TransientError("x")), strict=True):
+        note_failure("train", job.job_id, both, store.layout, "round", error)
+    assert ending_of("train", uri, 75) is Ending.RETRY
+    note_failure("train", PLAN.jobs[1].job_id, both, store.layout, "round", DataError("x"))
+    assert ending_of("train", uri, 75) is Ending.FINAL
 
 
 def test_used_up_budget_is_final(tmp_path: Path) -> None:

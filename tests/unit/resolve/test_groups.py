@@ -69,7 +69,9 @@ def test_adapters_beside_full_training_are_told(parent: dict[str, Any]) -> None:
     assert told("a", a={"extends": "p", "finetuning_type": "full", **own}, p=parent) == f"e.yaml: .lora_rank: {said}"
 
 
-@pytest.mark.parametrize("values", [{"per_device_train_batch_size": 5}, {"per_device_train_batch_size": 32}, {"per_device_train_batch_size": 8, "global_batch_size": 12}])
+@pytest.mark.parametrize(
+    "values", [{"per_device_train_batch_size": 5}, {"per_device_train_batch_size": 32}, {"per_device_train_batch_size": 8, "global_batch_size": 12}]
+)
 def test_micro_batch_that_does_not_divide_is_told(values: dict[str, int]) -> None:
     """Accumulation takes whole steps."""
     total, micro = values.get("global_batch_size", 16), values["per_device_train_batch_size"]

@@ -18,11 +18,14 @@ class FakeTokenizer:
         self.turn, self.after, self.chat_template = turn, after, chat_template
 
     def apply_chat_template(self, messages: list[dict[str, str]], *, tokenize: bool, add_generation_prompt: bool = False) -> str:
+        """Text only, as it is asked for here."""
+        assert not tokenize
         ends = {"user": "\n", "assistant": f"{self.eos_token}{self.after}"}
         text = "".join(self.turn.format(**message, end=ends[message["role"]], num=len(messages)) for message in messages)
         return text + ("assistant:" if add_generation_prompt else "")
 
     def __call__(self, text: str, *, add_special_tokens: bool) -> dict[str, Any]:
+        """An id a character, and one more for the special token that nobody should ask for."""
         return {"input_ids": [ord(character) for character in text] + [1] * add_special_tokens}
 
 
