@@ -119,14 +119,10 @@ def _one_thread() -> Iterator[None]:
 
 def _train_tokenizer(recipe: Recipe) -> PreTrainedTokenizerFast:
     bpe = Tokenizer(models.BPE())
-    # A Chinese item must be cut the same way in a sentence and in an answer, or it cannot be
-    # copied: every character stands alone before merging.
-    bpe.pre_tokenizer = pre_tokenizers.Sequence(
-        [
-            pre_tokenizers.Split(Regex(r"\p{Han}"), "isolated"),
-            pre_tokenizers.ByteLevel(add_prefix_space=False),
-        ]
-    )
+    # An item must be cut the same way in a sentence and in an answer, or it cannot be copied:
+    # a Chinese character stands alone before merging, and no word holds the space before it.
+    alone = Regex(r"\p{Han}| (?=\p{L})")
+    bpe.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Split(alone, "isolated"), pre_tokenizers.ByteLevel(add_prefix_space=False)])
     bpe.decoder = decoders.ByteLevel()
     marks = [END_OF_TEXT, START_OF_TURN, END_OF_TURN]
     trainer = trainers.BpeTrainer(

@@ -88,3 +88,13 @@ def test_success_forgets_the_failure(tmp_path: Path) -> None:
     with noted("score", "job", PLAN.packs[0], call):
         pass
     assert failure("score", "job", PLAN.packs[0], call.layout) is None
+
+
+def test_failure_that_comes_back_too_often_is_final(tmp_path: Path) -> None:
+    """Within one round: three retries of what may work the next time."""
+    endings = []
+    for _ in range(4):
+        found = failure("score", "job", PLAN.packs[0], fail_with(TransientError("Gone."), tmp_path).layout)
+        assert found is not None
+        endings.append(found.is_final)
+    assert endings == [False, False, False, True]

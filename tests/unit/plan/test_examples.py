@@ -32,5 +32,6 @@ def test_plan_of_an_example_is_what_it_was(path: Path) -> None:
 
 
 if __name__ == "__main__":
+    EXPECTED.mkdir(exist_ok=True)
     for example in EXAMPLES:
         (EXPECTED / f"{example.stem}.json").write_text(json.dumps(facts(example), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -9,7 +9,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from dtx_tasks.storage import claim, is_claimed, list_names, read_bytes
+import pytest
+
+from dtx_tasks.errors import ClaimedError
+from dtx_tasks.storage import claim, claim_within, is_claimed, list_names, read_bytes
 
 HOLDER = """
 import sys, time
@@ -119,3 +122,12 @@ def test_claims_of_different_things_are_apart(tmp_path: Path) -> None:
     with claim(f"{tmp_path}/1.json", "test") as one, claim(f"{tmp_path}/2.json", "test") as other:
         assert one is not None
         assert other is not None
+
+
+def test_waiting_for_a_claim_ends(tmp_path: Path) -> None:
+    """With it where it is free, with a word where it is not."""
+    uri = f"{tmp_path}/claim.json"
+    with claim_within(uri, "test", 0) as held:
+        assert held.epoch == 1
+        with pytest.raises(ClaimedError, match=r"claim\.json is held by another process\.$"):
+            claim_within(uri, "other", 0)
