@@ -13,13 +13,18 @@ def home() -> Path:
 
 def root() -> str:
     """The storage root: DTX_ROOT, else inside the home folder."""
-    return os.environ.get("DTX_ROOT") or str(home() / "store")
+    named = os.environ.get("DTX_ROOT", "")
+    return named if "://" in named else str(Path(named).resolve()) if named else str(home() / "store")
 
 
-def data_roots() -> tuple[Path, ...]:
-    """Folders that the paths of a request may lead into: uploads, and those of DTX_DATA_ROOTS (separated by colons)."""
+def data_roots(team: str) -> tuple[Path, ...]:
+    """Folders that the paths of a request may lead into: the team's uploads, and those of DTX_DATA_ROOTS (separated by colons).
+
+    Args:
+        team: Whose request it is.
+    """
     named = [Path(item).resolve() for item in os.environ.get("DTX_DATA_ROOTS", "").split(":") if item]
-    return (*(team / "uploads" for team in Path(root()).resolve().glob("*")), *named)
+    return (Path(root()).resolve() / team / "uploads", *named)
 
 
 def schedules_folder() -> Path:

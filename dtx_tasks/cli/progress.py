@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from dtx_tasks.cli.tables import shown_time
 from dtx_tasks.entrypoints.documents import read_plan
 from dtx_tasks.records import Layout, RunReference
-from dtx_tasks.storage import list_names, local_path, read_lines, read_record
+from dtx_tasks.storage import local_path, read_lines
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,13 +42,6 @@ class RunProgress:
     def __str__(self) -> str:
         left = f", about {shown_time(self.eta_s)} left" if self.eta_s is not None else ""
         return "; ".join([f"{self.done:.0%} done{left}", *self.lines])
-
-
-def find_run(root: str, dag_id: str, run_id: str) -> RunReference | None:
-    """What a DAG run carries out, once its first task has said so."""
-    teams = list_names(root)
-    found = (read_record(Layout(root, team).run_reference(dag_id, run_id), RunReference) for team in teams)
-    return next((run for run in found if run), None)
 
 
 def plan_of(root: str, run: RunReference) -> ExperimentPlan:

@@ -13,9 +13,10 @@ from rich.console import Console
 from dtx_tasks.cli.connection import connect
 from dtx_tasks.cli.experiment import SpecFile, read_spec
 from dtx_tasks.cli.handover import hand_over
-from dtx_tasks.cli.progress import find_run, measure, plan_of
+from dtx_tasks.cli.progress import measure, plan_of
 from dtx_tasks.cli.tables import leaderboard as leaderboard_table
 from dtx_tasks.cli.tables import time_table
+from dtx_tasks.entrypoints.documents import find_run
 from dtx_tasks.entrypoints.planning import plan_document
 from dtx_tasks.errors import DtxError, SpecError
 from dtx_tasks.records import BestVersion, Layout, RegisteredLLM, RunReference
@@ -74,7 +75,7 @@ def submit(
 def watch(run_id: RunArgument = None, as_json: AsJson = False) -> None:
     """Show a run's progress until it ends, then the leaderboard."""
     with connect() as airflow:
-        name = run_id or _latest_run()
+        name = run_id or _latest_run(airflow)
         follow(airflow, name, say=_quiet if as_json else typer.echo)
         conclude(airflow, name, as_json=as_json)
 
@@ -86,7 +87,7 @@ def logs(
 ) -> None:
     """Print what a job's tasks said."""
     with connect() as airflow:
-        name, seen = run_id or _latest_run(), dict[tuple[str, int, int], int]()
+        name, seen = run_id or _latest_run(airflow), dict[tuple[str, int, int], int]()
         while True:
             found = _tasks_of(airflow, name, job)
             for task in found:
@@ -99,7 +100,7 @@ def logs(
 def cancel(run_id: RunArgument = None) -> None:
     """Stop a run and every process of it."""
     with connect() as airflow:
-        name = run_id or _latest_run()
+        name = run_id or _latest_run(airflow)
         if airflow.dag_run(DAG_ID, name).finished:
             typer.echo(f"{name} has ended already.")
             return
@@ -223,11 +224,11 @@ def _reference(run_id: str | None) -> RunReference:
     return wanted[-1]
 
 
-def _latest_run() -> str:
-    runs = [run for run in _references() if run.dag_id == DAG_ID]
-    if not runs:
-        raise SpecError(f"Nothing has run yet in {root()}.", "`dtx submit FILE` starts a run; or name one.")
-    return runs[-1].run_id
+def _latest_run(airflow: Airflow) -> str:
+    found = airflow.latest_run(DAG_ID)
+    if found is None:
+        raise SpecError("No experiment has run yet.", "`dtx submit FILE` starts one; or name a run.")
+    return found
 
 
 def _cancelled_uri(reference: RunReference) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from dtx_tasks.entrypoints.documents import note_run, write_plan
-from dtx_tasks.launch import Ending, LocalProcess, ending_of, is_finished
+from dtx_tasks.launch import Ending, LocalProcess, ending_of, is_blocked, is_finished
 from dtx_tasks.records import Layout
 from dtx_tasks.register import register
 from dtx_tasks.report import write_report
@@ -19,7 +20,10 @@ from dtx_tasks.select import select
 from dtx_tasks.settings import home
 
 if TYPE_CHECKING:
+    from dtx_tasks.entrypoints.documents import PlanUris
     from dtx_tasks.records import BestVersion, ExperimentPlan
+
+POLL_S = 1.0
 
 
 def run_plan(plan: ExperimentPlan, root: str) -> BestVersion:
@@ -37,10 +41,7 @@ def run_plan(plan: ExperimentPlan, root: str) -> BestVersion:
     try:
         runner.each("fetch", uris.bases)
         runner.each("prepare", uris.prepare)
-        with ThreadPoolExecutor(plan.parallelism) as pool:
-            work = [pool.submit(runner.pack, uri) for uri in uris.packs] + [pool.submit(runner.stage, "score_base", uri) for uri in uris.bases]
-            for item in work:
-                item.result()
+        runner.together(uris, plan.parallelism)
     except BaseException:
         runner.stop()
         raise
@@ -65,11 +66,23 @@ class Runner:
     def __init__(self, run_key: str) -> None:
         self.run_key = run_key
         self._running: set[LocalProcess] = set()
+        self._is_stopped = threading.Event()
 
     def each(self, stage: str, uris: list[str]) -> None:
         """A stage on each of its documents, one after another."""
         for uri in uris:
             self.stage(stage, uri)
+
+    def together(self, uris: PlanUris, parallelism: int) -> None:
+        """Every pack and every base, so many at a time."""
+        pool = ThreadPoolExecutor(parallelism)
+        try:
+            work = [pool.submit(self.pack, uri) for uri in uris.packs] + [pool.submit(self.stage, "score_base", uri) for uri in uris.bases]
+            for item in work:
+                item.result()
+        finally:
+            # Interrupted, it does not wait for work that only `stop` ends.
+            pool.shutdown(wait=False, cancel_futures=True)
 
     def pack(self, uri: str) -> None:
         """Trains a pack, then scores it."""
@@ -83,18 +96,26 @@ class Runner:
             typer.echo(f"{stage} {name}: nothing to do")
             return
         ending = Ending.RETRY
-        while ending in (Ending.RETRY, Ending.WAITING):
-            process = LocalProcess(stage, uri, self.run_key)
-            self._running.add(process)
-            for line in process.lines():
-                typer.echo(f"{stage} {name}: {line}")
-            ending = ending_of(stage, uri, process.wait())
-            self._running.discard(process)
+        while ending in (Ending.RETRY, Ending.WAITING) and not self._is_stopped.is_set():
+            if is_blocked(stage, uri):
+                self._is_stopped.wait(POLL_S)
+            else:
+                ending = self._attempt(stage, uri)
 
     def stop(self) -> None:
-        """Ends whatever still runs."""
+        """Ends whatever still runs, and begins nothing more."""
+        self._is_stopped.set()
         for process in list(self._running):
             process.stop()
+
+    def _attempt(self, stage: str, uri: str) -> Ending:
+        process = LocalProcess(stage, uri, self.run_key)
+        self._running.add(process)
+        for line in process.lines():
+            typer.echo(f"{stage} {Path(uri).stem}: {line}")
+        ending = ending_of(stage, uri, process.wait(), self.run_key)
+        self._running.discard(process)
+        return ending
 
 
 def _local_mlflow(folder: Path) -> str:

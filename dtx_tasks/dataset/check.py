@@ -94,6 +94,9 @@ def check_file(path: Path, label: str, columns: Columns) -> CheckedFile:
             checked.problems += [RowProblem(label, raw.line, *problem) for problem in found]
     if not (checked.rows or checked.problems):
         checked.problems.append(RowProblem(label, 1, "file", "there is no row in it", "Add at least one."))
+    checked.problems += [
+        RowProblem(label, 1, name, "no row has this column", nearest(name, seen)) for name in _named_optional(columns) if checked.rows and name not in seen
+    ]
     checked.ignored_columns = tuple(sorted(seen - set(columns.model_dump().values())))
     return checked
 
@@ -108,6 +111,11 @@ def rows_of(path: Path, label: str, columns: Columns) -> CheckedFile:
     if checked.problems:
         raise DataError(checked.summary())
     return checked
+
+
+def _named_optional(columns: Columns) -> list[str]:
+    """Columns that may be empty in a row, but were named by the author."""
+    return [name for key, name in columns.model_dump(include={"input", "system"}, exclude_none=True).items() if key in columns.model_fields_set]
 
 
 def _check_row(raw: RawRow, columns: Columns) -> Row | list[tuple[str, str, str]]:

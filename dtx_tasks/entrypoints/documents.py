@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from dtx_tasks.errors import SpecError
 from dtx_tasks.records import ExperimentPlan, Layout, RunReference, slug
-from dtx_tasks.storage import create, read_record, write_record
+from dtx_tasks.storage import create, list_names, read_record, write_record
 
 if TYPE_CHECKING:
     from dtx_tasks.records import Record
@@ -76,6 +76,19 @@ def read_plan(uri: str) -> ExperimentPlan:
     if plan is None:
         raise SpecError(f"{uri} is no plan of this version.", "Plan the experiment again.")
     return plan
+
+
+def find_run(root: str, dag_id: str, run_id: str) -> RunReference | None:
+    """What a DAG run carries out; None until its first task has said so.
+
+    Args:
+        root: The storage root.
+        dag_id: Of the run.
+        run_id: Of the run.
+    """
+    found = (read_record(Layout(root, team).run_reference(dag_id, run_id), RunReference) for team in list_names(root))
+    # Ids are shortened to paths: the record names the one that it is about.
+    return next((run for run in found if run and (run.dag_id, run.run_id) == (dag_id, run_id)), None)
 
 
 def note_run(plan: ExperimentPlan, root: str, dag_id: str, run_id: str) -> RunReference:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -156,6 +157,10 @@ def _end(this: PackRound, job: FinetuneJob, attempt: Attempt, held: Claim, exit_
         if not outcome.error_class:
             _publish(job, outcome, held, this.layout, f"{this.pack.experiment_name} {this.pack.plan_id}")
             forget_failure("train", job.job_id, this.pack, this.layout)
+    except ClaimedError as fault:
+        # Its files are the other owner's now: nothing of this attempt counts.
+        print(json.dumps({"event": "taken_over", "message": fault.message}), flush=True)
+        return
     except OSError as fault:
         outcome = Outcome(error_class="TransientError", message=f"The checkpoint could not be published: {fault}")
     reached = last_complete(local_path(f"{folder}/work"))

@@ -32,13 +32,14 @@ class Ending(Enum):
     FINAL = "final"
 
 
-def ending_of(stage: str, document_uri: str, exit_code: int) -> Ending:
+def ending_of(stage: str, document_uri: str, exit_code: int, run_key: str) -> Ending:
     """What an exit code and the records that were left mean.
 
     Args:
         stage: What was run.
         document_uri: What it was run on.
         exit_code: How it ended.
+        run_key: The round of attempts: what failed for good in another one counts no more.
     """
     if exit_code == 0:
         return Ending.DONE
@@ -46,7 +47,7 @@ def ending_of(stage: str, document_uri: str, exit_code: int) -> Ending:
         return Ending.WAITING
     document, layout = _read(stage, document_uri)
     failures = [found for item_id in _unfinished(stage, document, layout) if (found := failure(stage, item_id, document, layout))]
-    is_final = exit_code in FINAL_CODES or (failures and all(found.is_final for found in failures))
+    is_final = exit_code in FINAL_CODES or (failures and all(found.is_final and found.run_key == run_key for found in failures))
     return Ending.FINAL if is_final else Ending.RETRY
 
 

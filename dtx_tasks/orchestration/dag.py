@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import DAG, TriggerRule, task, task_group
+from airflow.sdk import DAG, TriggerRule, literal, task, task_group
 
 from dtx_tasks.orchestration.operator import StageOperator
 from dtx_tasks.orchestration.tasks import PLAN_KEY, list_packs, list_prepare, plan_run, register_best, report_run, select_best
@@ -47,13 +47,15 @@ def experiment_dag(
         is_paused_upon_creation=False,
         # A list or a spec must arrive as it was written.
         render_template_as_native_obj=False,
+        # The file that builds it decides which DAGs there are.
+        auto_register=False,
     ) as dag:
         _build(team, spec_file)
     return dag
 
 
 def _build(team: str, spec_file: str | None) -> None:
-    bases: Any = task(task_id="plan")(plan_run)(team, spec_file)
+    bases: Any = task(task_id="plan")(plan_run)(team, literal(spec_file) if spec_file else None)
     plan_uri = bases[PLAN_KEY]
     prepared: Any = task(task_id="list_datasets")(list_prepare)(plan_uri)
     packs: Any = task(task_id="list_packs")(list_packs)(plan_uri)

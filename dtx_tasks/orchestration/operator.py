@@ -82,7 +82,7 @@ class StageOperator(BaseOperator):
             for line in process.lines():
                 self.log.info("%s", line)
             exit_code = process.wait()
-        ending = ending_of(self.stage, self.document_uri, exit_code)
+        ending = ending_of(self.stage, self.document_uri, exit_code, key)
         if ending is Ending.FINAL:
             raise AirflowFailException(f"{self.stage} failed for good with exit code {exit_code}; the reason is above.")
         if ending is Ending.RETRY:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NoReturn
 
+from airflow.exceptions import AirflowTimetableInvalid
 from airflow.sdk import DAG
 
-from dtx_tasks.errors import DtxError, SpecError
+from dtx_tasks.errors import DtxError, Mistake, SpecError, spec_error
 from dtx_tasks.orchestration.dag import experiment_dag
 from dtx_tasks.records import slug
 from dtx_tasks.settings import schedules_folder
-from dtx_tasks.spec import FinetuneExperiment, load_text, parse
+from dtx_tasks.spec import FinetuneExperiment, SpecDocument, load_text, parse
 
 SUFFIXES = frozenset({".yaml", ".yml", ".json"})
 
@@ -34,8 +35,8 @@ def scheduled_dags() -> dict[str, DAG]:
     for path in sorted(item for item in folder.glob("*") if item.suffix in SUFFIXES):
         try:
             dag = _dag_of(path)
-        except (DtxError, OSError, ValueError) as error:
-            problems.append(f"{path.name}: {error}")
+        except (DtxError, OSError) as error:
+            problems.append(str(error))
             continue
         if dag and dag.dag_id in dags:
             problems.append(f"{path.name}: name: another file of this folder has it too.")
@@ -50,8 +51,21 @@ def scheduled_dags() -> dict[str, DAG]:
 
 def _dag_of(path: Path) -> DAG | None:
     """The DAG of one file, or None where it has no schedule."""
-    experiment = parse(load_text(path.read_text(encoding="utf-8-sig"), path.name), FinetuneExperiment)
+    experiment = parse(_document(path), FinetuneExperiment)
     if experiment.schedule is None:
         return None
     note = f"Runs `{path.name}` by the clock."
-    return experiment_dag(f"scheduled_{slug(experiment.name)}", team=experiment.team, schedule=experiment.schedule, spec_file=str(path), doc_md=note)
+    dag = experiment_dag(f"scheduled_{slug(experiment.name)}", team=experiment.team, schedule=experiment.schedule, spec_file=str(path), doc_md=note)
+    try:
+        dag.timetable.validate()
+    except AirflowTimetableInvalid as error:
+        remedy = 'A cron expression looks like "0 2 * * *": minute, hour, day, month, weekday.'
+        raise spec_error(path.name, [Mistake("schedule", f"{error} (got {experiment.schedule!r})", remedy)]) from None
+    return dag
+
+
+def _document(path: Path) -> SpecDocument:
+    try:
+        return load_text(path.read_text(encoding="utf-8-sig"), path.name)
+    except UnicodeDecodeError as error:
+        raise spec_error(path.name, [Mistake("", f"is not UTF-8 text (byte {error.start})", "Save it as UTF-8.")]) from None

@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import get_current_context
 from airflow.sdk.exceptions import AirflowFailException
 
-from dtx_tasks.entrypoints.documents import note_run, read_plan, uris_of, write_plan
+from dtx_tasks.entrypoints.documents import find_run, note_run, read_plan, uris_of, write_plan
 from dtx_tasks.entrypoints.planning import plan_document
-from dtx_tasks.errors import DtxError, SpecError
+from dtx_tasks.errors import ClaimedError, DtxError, SpecError, TransientError
 from dtx_tasks.records import BestVersion, Layout, RegisteredLLM, RunReference
 from dtx_tasks.resolve import Origin
 from dtx_tasks.settings import data_roots, root
 from dtx_tasks.spec import SpecDocument, load_text
 from dtx_tasks.spec.form import spec_of
 from dtx_tasks.storage import local_path, read_record
+from dtx_tasks.tracking import publish_experiment
 
 if TYPE_CHECKING:
     from dtx_tasks.records import ExperimentPlan
@@ -43,7 +44,7 @@ def plan_run(team: str, spec_file: str | None = None) -> list[str]:
     run = context["dag_run"]
     try:
         # Not the params: Airflow merges the form's examples into those, and renders them.
-        plan = _planned(*(_scheduled(spec_file) if spec_file else _requested(dict(run.conf or {}))))
+        plan = _planned(*(_scheduled(spec_file) if spec_file else _requested(dict(run.conf or {}), team)))
         if plan.team != team:
             raise SpecError(f"the experiment: team: this DAG belongs to the team {team!r} (got {plan.team!r}).", "Use that team's DAG.")
     except DtxError as error:
@@ -98,21 +99,22 @@ def report_run(plan_uri: str | None) -> str:
     verdict, registered = read_record(f"{folder}/verdict.json", BestVersion), read_record(f"{folder}/registered.json", RegisteredLLM)
     uri = write_report(plan, layout)
     if verdict is None:
+        _publish_failure(plan, layout)
         raise AirflowFailException(f"No job could be judged; the reasons are in {uri}.")
     if not verdict.is_base and (registered is None or registered.inputs != {"verdict": verdict.digest}):
         raise AirflowFailException(f"The best version is not registered in MLflow; the verdict is in {uri}.")
     return uri
 
 
-def _requested(conf: dict[str, Any]) -> tuple[SpecDocument, Origin]:
+def _requested(conf: dict[str, Any], team: str) -> tuple[SpecDocument, Origin]:
     """A spec that came by REST or by the form: it may read only what the platform allows."""
     spec = spec_of(conf)
     if isinstance(spec, dict):
-        return SpecDocument("the request", spec), Origin(None, data_roots())
+        return SpecDocument("the request", spec), Origin(None, data_roots(team))
     path = local_path(spec).resolve()
-    if not any(path.is_relative_to(allowed) for allowed in data_roots()):
+    if not any(path.is_relative_to(allowed) for allowed in data_roots(team)):
         raise SpecError(f"the request: spec_uri: lies outside the folders that requests may read (got {spec!r}).", "Use `dtx submit`.")
-    return _file(path), Origin(path.parent, data_roots())
+    return _file(path), Origin(path.parent, data_roots(team))
 
 
 def _scheduled(spec_file: str) -> tuple[SpecDocument, Origin]:
@@ -137,11 +139,17 @@ def _of(plan_uri: str | None) -> tuple[ExperimentPlan, Layout]:
     return read_plan(plan_uri), Layout.of(plan_uri)
 
 
+def _publish_failure(plan: ExperimentPlan, layout: Layout) -> None:
+    """Ends the MLflow runs of an experiment that has no verdict; the run fails anyway, so it is tried once."""
+    try:
+        publish_experiment(plan, None, _reference(), layout)
+    except (TransientError, ClaimedError) as error:
+        print(f"MLflow was not told that the experiment failed: {error}")
+
+
 def _reference() -> RunReference:
     run: Any = get_current_context()["dag_run"]
-    # Any team's layout leads there: the reference names the team.
-    for team in Path(root()).iterdir():
-        found = read_record(Layout(root(), team.name).run_reference(run.dag_id, run.run_id), RunReference)
-        if found:
-            return found
-    raise AirflowFailException("This run is not noted: clear its task `plan`.")
+    found = find_run(root(), run.dag_id, run.run_id)
+    if found is None:
+        raise AirflowFailException("This run is not noted: clear its task `plan`.")
+    return found

@@ -8,7 +8,7 @@ from dtx_tasks.errors import TransientError
 from dtx_tasks.plan import CODE_VERSIONS
 from dtx_tasks.records import LLMCheckpoint, RegisteredLLM, digest_of, slug
 from dtx_tasks.storage import read_record, write_record
-from dtx_tasks.tracking import publish_job, publish_verdict, register_version, tracking_errors
+from dtx_tasks.tracking import is_configured, publish_experiment, register_version, tracking_errors
 
 if TYPE_CHECKING:
     from dtx_tasks.records import BestVersion, ExperimentPlan, Layout, RunReference
@@ -29,18 +29,19 @@ def register(plan: ExperimentPlan, verdict: BestVersion, run: RunReference, layo
         The registered version; None when the base is the best: nothing is registered then.
 
     Raises:
-        TransientError: MLflow cannot be reached.
+        TransientError: No MLflow is configured, or it cannot be reached.
     """
+    if not is_configured():
+        raise TransientError("No MLflow is configured.", "Set MLFLOW_TRACKING_URI.")
     folder = layout.experiment(plan.name, plan.plan_id)
+    job_runs = publish_experiment(plan, verdict, run, layout)
+    if verdict.is_base:
+        return None
+    checkpoint = read_record(f"{layout.job(verdict.best_id)}/result.json", LLMCheckpoint)
+    if checkpoint is None:
+        raise TransientError(f"The checkpoint of {verdict.best_name} is not on storage.", "Clear its train task.")
+    uri = f"{layout.job(verdict.best_id)}/checkpoint"
     with tracking_errors():
-        job_runs = {job.job_id: publish_job(job, plan.packs[0], plan.scoring.scoring_id, layout, is_last=True) for job in plan.jobs}
-        publish_verdict(plan, verdict, run, job_runs, layout)
-        if verdict.is_base:
-            return None
-        checkpoint = read_record(f"{layout.job(verdict.best_id)}/result.json", LLMCheckpoint)
-        if checkpoint is None:
-            raise TransientError(f"The checkpoint of {verdict.best_name} is not on storage.", "Clear its train task.")
-        uri = f"{layout.job(verdict.best_id)}/checkpoint"
         version = register_version(
             plan.registered_name,
             uri,

@@ -40,7 +40,7 @@ def _templates() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"score": _score, "figure": _figure, "cell": _cell, "signed": _signed}
+    environment.filters |= {"score": _score, "figure": _figure, "cell": _cell, "signed": _signed, "chance": _chance, "shown": _shown}
     environment.globals["colour"] = colour_of
     return environment
 
@@ -58,6 +58,15 @@ def _figure(value: float | None) -> str:
 
 def _signed(value: float | None) -> str:
     return "-" if value is None else f"{value:+.3f}"
+
+
+def _chance(p: float | None) -> str:
+    return "-" if p is None else "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def _shown(text: str) -> str:
+    """A text without the space around it; a model may answer with nothing else."""
+    return text.strip() or "(空白 blank)"
 
 
 def _cell(text: str) -> str:

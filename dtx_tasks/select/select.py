@@ -50,11 +50,10 @@ def select(plan: ExperimentPlan, layout: Layout) -> BestVersion:
     found = candidates(plan, layout)
     uri = f"{layout.experiment(plan.name, plan.plan_id)}/verdict.json"
     inputs = {candidate.checkpoint_id: candidate.cards.digest if candidate.cards else candidate.reason for candidate in found}
-    earlier = read_record(uri, BestVersion)
-    if earlier and earlier.inputs == inputs and earlier.code_version == CODE_VERSIONS["select"]:
-        return earlier
+    # Judged anew each time: it takes a moment, and names may have changed where nothing else did.
     verdict = _judge(plan, found, inputs)
-    write_record(uri, verdict)
+    if verdict != read_record(uri, BestVersion):
+        write_record(uri, verdict)
     return verdict
 
 

@@ -135,6 +135,11 @@ class Airflow:
             ended_at=_time(values["end_date"]),
         )
 
+    def latest_run(self, dag_id: str) -> str | None:
+        """Return the id of the newest run of a DAG, or None where it has none."""
+        found = self._get(f"{_dag(dag_id)}/dagRuns", order_by="-run_after", limit=1)["dag_runs"]
+        return str(found[0]["dag_run_id"]) if found else None
+
     def task_instances(self, dag_id: str, run_id: str) -> list[TaskInstance]:
         """Return all task instances of a run, in the order of their ids and map indexes."""
         values = self._pages(f"{_run(dag_id, run_id)}/taskInstances", "task_instances")

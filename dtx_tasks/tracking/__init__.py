@@ -2,8 +2,8 @@
 
 from dtx_tasks.tracking.live import published_live
 from dtx_tasks.tracking.places import job_url, run_url
-from dtx_tasks.tracking.publish import publish_job, publish_verdict
+from dtx_tasks.tracking.publish import publish_experiment, publish_job
 from dtx_tasks.tracking.registry import register_version
 from dtx_tasks.tracking.server import is_configured, tracking_errors
 
-__all__ = ["is_configured", "job_url", "publish_job", "publish_verdict", "published_live", "register_version", "run_url", "tracking_errors"]
+__all__ = ["is_configured", "job_url", "publish_experiment", "publish_job", "published_live", "register_version", "run_url", "tracking_errors"]

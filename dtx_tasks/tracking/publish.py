@@ -11,7 +11,7 @@ from dtx_tasks.plan.identity import learned_values
 from dtx_tasks.records import BestVersion, ExperimentPlan, FailureRecord, FinetuneJob, Layout, LLMCheckpoint, Record, RunReference, ScoreCards, StageDocument
 from dtx_tasks.storage import claim_within, read_lines, read_record, write_record
 from dtx_tasks.tracking.runs import ensure_parent, ensure_run, experiment_id, first_run
-from dtx_tasks.tracking.server import connect
+from dtx_tasks.tracking.server import connect, is_configured, tracking_errors
 
 if TYPE_CHECKING:
     from mlflow.entities import Metric
@@ -62,6 +62,29 @@ def publish_job(job: FinetuneJob, document: StageDocument, scoring_id: str, layo
         if after != before or before.offset == 0:
             write_record(uri, after)
         return after.mlflow_run_id
+
+
+def publish_experiment(plan: ExperimentPlan, verdict: BestVersion | None, run: RunReference, layout: Layout) -> dict[str, str]:
+    """Brings the MLflow runs of a DAG run and of all its jobs up to date and ends them.
+
+    Args:
+        plan: What was done.
+        verdict: What came of it; None when nothing could be judged.
+        run: The DAG run.
+        layout: Where the records are.
+
+    Returns:
+        The MLflow run's id of each job; nothing where no MLflow is configured.
+
+    Raises:
+        TransientError: MLflow cannot be reached.
+    """
+    if not is_configured():
+        return {}
+    with tracking_errors():
+        job_runs = {job.job_id: publish_job(job, plan.packs[0], plan.scoring.scoring_id, layout, is_last=True) for job in plan.jobs}
+        publish_verdict(plan, verdict, run, job_runs, layout)
+    return job_runs
 
 
 def publish_verdict(plan: ExperimentPlan, verdict: BestVersion | None, run: RunReference, job_runs: dict[str, str], layout: Layout) -> str:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from dtx_tasks.entrypoints.documents import find_run
 from dtx_tasks.records import ExperimentPlan, Layout, RunReference
-from dtx_tasks.storage import list_names, read_record
+from dtx_tasks.storage import read_record
 
 if TYPE_CHECKING:
     from dtx_tasks.records import StageDocument
@@ -52,11 +53,9 @@ def find_experiment(root: str, dag_id: str, run_id: str) -> RunExperiment | None
         dag_id: Of the run.
         run_id: Of the run.
     """
-    for team in list_names(root):
-        layout = Layout(root, team)
-        run = read_record(layout.run_reference(dag_id, run_id), RunReference)
-        # Names are shortened to paths: the permission counts for the one that the record names.
-        if run and (run.dag_id, run.run_id) == (dag_id, run_id):
-            plan = read_record(f"{layout.experiment(run.experiment_name, run.plan_id)}/plan.json", ExperimentPlan)
-            return RunExperiment(run, plan, layout) if plan else None
-    return None
+    run = find_run(root, dag_id, run_id)
+    if run is None:
+        return None
+    layout = Layout(root, run.team)
+    plan = read_record(f"{layout.experiment(run.experiment_name, run.plan_id)}/plan.json", ExperimentPlan)
+    return RunExperiment(run, plan, layout) if plan else None

@@ -221,7 +221,7 @@ def test_scheduled_experiments_have_a_dag_each_and_a_bad_file_hides_no_other(pla
     scheduled.touch()
     with place.airflow() as airflow:
         airflow.wait_for_dag("scheduled_nightly", 120)
-        until(lambda: airflow.import_errors(), "the import error is told", 60)
+        until(airflow.import_errors, "the import error is told", 60)
         (text,) = airflow.import_errors().values()
     assert "broken.yaml:3: schedul: is not a known key" in text
 

@@ -92,7 +92,7 @@ def test_a_killed_training_continues_and_ends_as_if_nothing_had_happened(trial: 
     for trainer in trainers(whole):
         trainer.send_signal(signal.SIGKILL)
     exit_code = finish(process)
-    assert (exit_code, ending_of("train", whole.uris.packs[0], exit_code)) == (75, Ending.RETRY)
+    assert (exit_code, ending_of("train", whole.uris.packs[0], exit_code, "round-1")) == (75, Ending.RETRY)
     spoil_a_newer_checkpoint(whole)
 
     assert finish(whole.process("train", whole.uris.packs[0])) == 0

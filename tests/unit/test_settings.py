@@ -31,18 +31,18 @@ def test_home_moves_what_is_in_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 def test_requests_may_read_uploads_and_what_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Links are followed, so that a path within one is within it."""
-    (tmp_path / "store" / "a").mkdir(parents=True)
     (tmp_path / "real").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "real")
     monkeypatch.setenv("DTX_ROOT", str(tmp_path / "store"))
     monkeypatch.setenv("DTX_DATA_ROOTS", f"{tmp_path / 'link'}::/data")
-    assert settings.data_roots() == (tmp_path / "store" / "a" / "uploads", tmp_path / "real", Path("/data"))
+    assert settings.data_roots("a") == (tmp_path / "store" / "a" / "uploads", tmp_path / "real", Path("/data"))
 
 
-def test_nothing_is_readable_where_nothing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Above all not the current folder."""
+def test_nothing_but_its_uploads_is_readable_where_nothing_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Above all not the current folder, nor another team's."""
     monkeypatch.setenv("DTX_DATA_ROOTS", "")
-    assert settings.data_roots() == ()
+    monkeypatch.setenv("DTX_ROOT", str(tmp_path))
+    assert settings.data_roots("b") == (tmp_path / "b" / "uploads",)
 
 
 def test_bundled_folders_are_in_the_checkout() -> None:

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from dtx_tasks.cli.progress import RunProgress, find_run, measure, plan_of
-from dtx_tasks.entrypoints.documents import note_run, write_plan
+from dtx_tasks.cli.progress import RunProgress, measure, plan_of
+from dtx_tasks.entrypoints.documents import find_run, note_run, write_plan
 from dtx_tasks.stack.rest import TaskInstance
 from dtx_tasks.storage import append_line
 from tests.builders import Store, make_experiment, make_matrix, make_plan

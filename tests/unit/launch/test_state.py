@@ -129,7 +129,7 @@ def test_stage_waits_for_a_place(tmp_path: Path, stage: str, blocked: bool) -> N
 def test_exit_code_says_what_to_do(tmp_path: Path, stage: str, code: int, ending: Ending) -> None:
     """Where nothing else is written down."""
     _, documents = make_store(tmp_path)
-    assert ending_of(stage, documents[stage], code) is ending
+    assert ending_of(stage, documents[stage], code, "round") is ending
 
 
 @pytest.mark.parametrize(("error", "ending"), [(DataError("x"), Ending.FINAL), (TransientError("x"), Ending.RETRY)])
@@ -138,7 +138,7 @@ def test_failure_that_is_final_is_not_retried(tmp_path: Path, error: DtxError, e
     """Launchers collapse exit codes: the record counts."""
     store, documents = make_store(tmp_path)
     note_failure("train", PLAN.jobs[0].job_id, PLAN.packs[0], store.layout, "round", error)
-    assert ending_of("train", documents["train"], code) is ending
+    assert ending_of("train", documents["train"], code, "round") is ending
 
 
 def test_pack_is_retried_while_one_of_its_jobs_can_be(tmp_path: Path) -> None:
@@ -149,16 +149,16 @@ def test_pack_is_retried_while_one_of_its_jobs_can_be(tmp_path: Path) -> None:
     write_record(uri, both)
     for job, error in zip(PLAN.jobs, (DataError("x"), TransientError("x")), strict=True):
         note_failure("train", job.job_id, both, store.layout, "round", error)
-    assert ending_of("train", uri, 75) is Ending.RETRY
+    assert ending_of("train", uri, 75, "round") is Ending.RETRY
     note_failure("train", PLAN.jobs[1].job_id, both, store.layout, "round", DataError("x"))
-    assert ending_of("train", uri, 75) is Ending.FINAL
+    assert ending_of("train", uri, 75, "round") is Ending.FINAL
 
 
 def test_used_up_budget_is_final(tmp_path: Path) -> None:
     """A retryable failure that came back too often."""
     store, documents = make_store(tmp_path)
     note_failure("train", PLAN.jobs[0].job_id, PLAN.packs[0], store.layout, "round", TransientError("x"), is_final=True)
-    assert ending_of("train", documents["train"], 75) is Ending.FINAL
+    assert ending_of("train", documents["train"], 75, "round") is Ending.FINAL
 
 
 @pytest.mark.parametrize("stage", STAGES)
