@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,12 +16,13 @@ from dtx_tasks.storage import local_path, read_lines
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from dtx_tasks.records import ExperimentPlan
+    from dtx_tasks.records import ExperimentPlan, Pack
     from dtx_tasks.stack.rest import TaskInstance
 
 WEIGHTS = {"plan": 4, "list_datasets": 3, "list_packs": 3, "fetch": 5, "prepare": 15, "finetune.train": 35, "finetune.score": 20, "score_base": 20}
 """About how many seconds a task of each kind takes on 2 cores (measured with the example)."""
 
+TRAIN = "finetune.train"
 LIGHT = 5.0
 ENDED = frozenset({"success", "failed", "skipped", "upstream_failed", "removed"})
 
@@ -32,7 +34,7 @@ class RunProgress:
     Attributes:
         done: Share of the expected work, between 0 and 1.
         eta_s: Seconds left; None while nothing is known.
-        lines: One line for each task that runs.
+        lines: What runs.
     """
 
     done: float
@@ -59,13 +61,26 @@ def measure(tasks: Sequence[TaskInstance], plan: ExperimentPlan | None, root: st
         started_at: When it began, in seconds since 1970.
     """
     total = sum(_weight(task) for task in tasks) + (_unmapped(tasks, plan) if plan else 300.0)
-    parts = {task.name: _last_event(task, plan, root) for task in tasks if task.state == "running" and task.task_id == "finetune.train"}
-    finished = sum(_weight(task) * (1.0 if task.state in ENDED else _share(parts.get(task.name))) for task in tasks)
+    packs = {pack.name: pack for pack in plan.packs} if plan else {}
+    events = {task.name: _last_event(packs[task.name], root) for task in tasks if task.state == "running" and task.task_id == TRAIN and task.name in packs}
+    finished = sum(_weight(task) * (1.0 if task.state in ENDED else _share(events.get(task.name))) for task in tasks)
     done = min(0.99, finished / total) if total else 0.0
     elapsed_s = time.time() - started_at
     eta_s = elapsed_s * (1 - done) / done if done > 0.03 and plan else None
-    running = [task for task in tasks if task.state == "running"]
-    return RunProgress(done, eta_s, tuple(_line(task, parts.get(task.name)) for task in running))
+    steps = [_step(packs[name], event) for name, event in events.items() if event]
+    return RunProgress(done, eta_s, (*_counts(tasks, len(steps)), *steps))
+
+
+def _counts(tasks: Sequence[TaskInstance], num_shown: int) -> list[str]:
+    """How many tasks of each stage run; training that tells its steps is told by them."""
+    counts = Counter(task.task_id.removeprefix("finetune.") for task in tasks if task.state == "running")
+    counts["train"] -= num_shown
+    return [f"{stage} x {count}" if count > 1 else stage for stage, count in sorted(counts.items()) if count > 0]
+
+
+def _step(pack: Pack, event: dict[str, float]) -> str:
+    loss = f", loss {event['loss']:.3f}" if event.get("loss") is not None else ""
+    return f"train {pack.jobs[0].name}: step {event['step']} of {event['total']}{loss}"
 
 
 def _weight(task: TaskInstance) -> float:
@@ -84,11 +99,8 @@ def _unmapped(tasks: Sequence[TaskInstance], plan: ExperimentPlan) -> float:
     return sum(WEIGHTS[task_id] * (count - sum(task.task_id == task_id for task in tasks)) for task_id, count in counts.items())
 
 
-def _last_event(task: TaskInstance, plan: ExperimentPlan | None, root: str) -> dict[str, float] | None:
+def _last_event(pack: Pack, root: str) -> dict[str, float] | None:
     """The latest step of the first job of a pack that is training."""
-    pack = next((pack for pack in plan.packs if pack.name == task.name), None) if plan else None
-    if pack is None:
-        return None
     uri = f"{Layout(root, pack.team).job(pack.jobs[0].job_id)}/events.jsonl"
     size = local_path(uri).stat().st_size if local_path(uri).exists() else 0
     lines, _ = read_lines(uri, max(0, size - 4096))
@@ -97,8 +109,3 @@ def _last_event(task: TaskInstance, plan: ExperimentPlan | None, root: str) -> d
 
 def _share(event: dict[str, float] | None) -> float:
     return event["step"] / event["total"] if event else 0.0
-
-
-def _line(task: TaskInstance, event: dict[str, float] | None) -> str:
-    name = f"{task.task_id.removeprefix('finetune.')} {task.name}".strip()
-    return f"{name}: step {event['step']}/{event['total']}, loss {event['loss']:.3f}" if event and event.get("loss") is not None else name

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 
 DAG_ID = "finetune_experiment"
 POLL_S = 2.0
-QUIET_S = 15.0
+TALK_S = 8.0
+QUIET_S = 30.0
 """Progress that did not change is said again after so long."""
 
 RunArgument = Annotated[str | None, typer.Argument(help="The run's id; the latest one by default.", show_default=False)]
@@ -133,7 +134,7 @@ def follow(airflow: Airflow, run_id: str, say: Any) -> DagRun:
         plan = plan or _plan(run_id)
         begun_at = run.started_at.timestamp() if run.started_at else started_at
         line = str(measure(airflow.task_instances(DAG_ID, run_id), plan, root(), begun_at))
-        if (line != said and time.time() - said_at > POLL_S * 2) or time.time() - said_at > QUIET_S:
+        if time.time() - said_at > (TALK_S if line != said else QUIET_S):
             say(line)
             said, said_at = line, time.time()
         time.sleep(POLL_S)

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import torch
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -215,7 +215,7 @@ def _weighted_tokens(tokenizer: PreTrainedTokenizerFast, document: Document) -> 
     if isinstance(document, str):
         return [(token_id, 1.0) for token_id in tokenizer(document + END_OF_TURN).input_ids]
     turns = [{"role": "user", "content": document.user}, {"role": "assistant", "content": document.answer}]
-    chat = tokenizer.apply_chat_template(turns, return_dict=True, return_assistant_tokens_mask=True)
+    chat: Any = tokenizer.apply_chat_template(turns, return_dict=True, return_assistant_tokens_mask=True)
     return [(token_id, 1.0 if answers else QUESTION_WEIGHT) for token_id, answers in zip(chat["input_ids"], chat["assistant_masks"], strict=True)]
 
 

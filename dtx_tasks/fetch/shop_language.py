@@ -12,7 +12,7 @@ regenerated from here in any environment.
 
 import json
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -31,8 +31,6 @@ class Language:
     nouns: Sequence[str]
     openers: Sequence[str]
     """What a customer may say first; the empty one is in the list."""
-    closers: Sequence[str]
-    """What a customer may say last; the empty one is in the list."""
     sales: Mapping[str, Sequence[str]]
     """Sentences for each intent of the sales floor, which the base learns to answer."""
     after_sales: Mapping[str, Sequence[str]]
@@ -77,7 +75,6 @@ ENGLISH: Final = Language(
         "fan",
     ),
     openers=("", "", "Hello. ", "Good morning. ", "Excuse me. ", "Hi there. "),
-    closers=("", "", " Thank you.", " Please help.", " I am in a hurry.", " Please tell me."),
     sales={
         "buy": (
             "I would like to buy the {item}.",
@@ -187,7 +184,6 @@ CHINESE: Final = Language(
         "风扇",
     ),
     openers=("", "", "你好，", "早上好，", "打扰一下，", "请问，"),
-    closers=("", "", "谢谢。", "请帮帮我。", "我赶时间。", "请告诉我。"),
     sales={
         "buy": (
             "我想买{item}。",
@@ -288,7 +284,7 @@ def documents(seed: int) -> Iterator[Document]:
         seed: The same documents follow from the same seed.
     """
     rng = random.Random(seed)
-    writers = [_sales_question, _which_item_question, _repeat_question, _plain_text]
+    writers: list[Callable[[Language, random.Random], Document]] = [_sales_question, _which_item_question, _repeat_question, _plain_text]
     languages = list(LANGUAGES.values())
     while True:
         # Measured: a base of mostly JSON answers is what a low-rank update can steer.
@@ -369,7 +365,7 @@ def _item(language: Language, rng: random.Random) -> str:
 
 def _sentence(language: Language, templates: Sequence[str], item: str, rng: random.Random) -> str:
     middle = rng.choice(templates).format(item=item)
-    return rng.choice(language.openers) + middle + rng.choice(language.closers)
+    return rng.choice(language.openers) + middle
 
 
 def _answer(intent: str, item: str) -> str:
