@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 from dtx_tasks.dataset.read import RawRow, Unreadable, read_file
 from dtx_tasks.errors import DataError, nearest
 from dtx_tasks.records import digest_of
+from dtx_tasks.spec import Columns
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from dtx_tasks.spec import Columns
 
 SHOWN_PROBLEMS = 20
 
@@ -115,7 +115,8 @@ def rows_of(path: Path, label: str, columns: Columns) -> CheckedFile:
 
 def _named_optional(columns: Columns) -> list[str]:
     """Columns that may be empty in a row, but were named by the author."""
-    return [name for key, name in columns.model_dump(include={"input", "system"}, exclude_none=True).items() if key in columns.model_fields_set]
+    named = {columns.input, columns.system} - {Columns().input, None}
+    return sorted(name for name in named if name)
 
 
 def _check_row(raw: RawRow, columns: Columns) -> Row | list[tuple[str, str, str]]:
