@@ -80,6 +80,9 @@ class ClaimedError(DtxError):
     exit_code = 79
 
 
+OUT_OF_MEMORY = ("out of memory", "not enough memory", "can't allocate memory")
+"""What torch says on a GPU and on a CPU when memory runs out."""
+
 BY_NAME: dict[str, type[DtxError]] = {
     kind.__name__: kind
     for kind in (

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
     from dtx_tasks.stack import StackState
 
+TASKS_AT_A_TIME = 8
+"""Of all experiments together: what an experiment trains at a time is its own `parallelism`."""
+
 EXAMPLE = "experiments/shop-intents.yaml"
 
 
@@ -82,15 +85,19 @@ def demo(keep: Annotated[bool, typer.Option(help="Leave the UI up until Ctrl-C."
         typer.echo(f"{ready_s:.0f} s to start Airflow, MLflow and make the base model; {time.monotonic() - began_at:.0f} s in all.")
         _print_places(state)
         if keep:
-            typer.echo("Ctrl-C stops everything.")
-            while True:
-                time.sleep(3600)
-    except KeyboardInterrupt:
-        if not keep:
-            raise
+            _wait_for_ctrl_c()
     finally:
         if not was_running:
             stack.down(home())
+
+
+def _wait_for_ctrl_c() -> None:
+    typer.echo("Ctrl-C stops everything.")
+    try:
+        while True:
+            time.sleep(3600)
+    except KeyboardInterrupt:
+        typer.echo("Stopping.")
 
 
 def doctor() -> None:
@@ -111,7 +118,12 @@ def _up() -> StackState:
         "DTX_SCHEDULES": str(schedules_folder()),
     }
     return stack.up(
-        home(), dags_folder=bundled_folder("dags"), plugins_folder=bundled_folder("plugins"), config_env=settings, parallelism=4, on_event=typer.echo
+        home(),
+        dags_folder=bundled_folder("dags"),
+        plugins_folder=bundled_folder("plugins"),
+        config_env=settings,
+        parallelism=TASKS_AT_A_TIME,
+        on_event=typer.echo,
     )
 
 

@@ -18,6 +18,9 @@ app = typer.Typer(name="dtx", help="Batch fine-tuning of LLMs on Apache Airflow.
 for commands in (experiment, embedded, remote):
     commands.add_to(app)
 
+REQUESTS_FAULT = (400, 404, 409, 422)
+"""What was asked for is wrong, or not there."""
+
 WRONG_INPUT, FAILED, CANCELLED, UNREACHABLE, BUG = 2, 3, 4, 5, 1
 
 
@@ -32,7 +35,10 @@ def main() -> None:
     except SpecError as error:
         errors.print(str(error), markup=False)
         sys.exit(WRONG_INPUT)
-    except (AirflowUnreachable, AirflowRefused, StackError) as error:
+    except AirflowRefused as error:
+        errors.print(str(error), markup=False)
+        sys.exit(WRONG_INPUT if error.status_code in REQUESTS_FAULT else UNREACHABLE)
+    except (AirflowUnreachable, StackError) as error:
         errors.print(str(error), markup=False)
         sys.exit(UNREACHABLE)
     except ExperimentCancelledError as error:

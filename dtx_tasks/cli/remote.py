@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 from rich.console import Console
@@ -13,7 +13,7 @@ from rich.console import Console
 from dtx_tasks.cli.connection import connect
 from dtx_tasks.cli.experiment import SpecFile, read_spec
 from dtx_tasks.cli.handover import hand_over
-from dtx_tasks.cli.progress import measure, plan_of
+from dtx_tasks.cli.progress import ENDED, measure, plan_of
 from dtx_tasks.cli.tables import leaderboard as leaderboard_table
 from dtx_tasks.cli.tables import time_table
 from dtx_tasks.entrypoints.documents import find_run
@@ -21,13 +21,23 @@ from dtx_tasks.entrypoints.planning import plan_document
 from dtx_tasks.errors import DtxError, SpecError
 from dtx_tasks.records import BestVersion, Layout, RegisteredLLM, RunReference
 from dtx_tasks.settings import root
-from dtx_tasks.storage import list_names, read_record, write_record
+from dtx_tasks.stack.rest import AirflowUnreachable
+from dtx_tasks.storage import list_names, read_record
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from dtx_tasks.records import ExperimentPlan
     from dtx_tasks.stack.rest import Airflow, DagRun, TaskInstance
 
+Answer = TypeVar("Answer")
+
 DAG_ID = "finetune_experiment"
+ID_LENGTH = 16
+CANCELLED_NOTE = "Cancelled by dtx."
+AWAY_S = 60.0
+"""A server that is restarted answers again after so long."""
+
 POLL_S = 2.0
 TALK_S = 8.0
 QUIET_S = 30.0
@@ -93,7 +103,7 @@ def logs(
             found = _tasks_of(airflow, name, job)
             for task in found:
                 _print_new_lines(airflow, name, task, seen)
-            if not follow_on or airflow.dag_run(DAG_ID, name).finished or all(task.state in ("success", "failed") for task in found):
+            if not follow_on or airflow.dag_run(DAG_ID, name).finished or (found and all(task.state in ENDED for task in found)):
                 return
             time.sleep(POLL_S)
 
@@ -105,10 +115,7 @@ def cancel(run_id: RunArgument = None) -> None:
         if airflow.dag_run(DAG_ID, name).finished:
             typer.echo(f"{name} has ended already.")
             return
-        reference = find_run(root(), DAG_ID, name)
-        airflow.cancel(DAG_ID, name)
-        if reference:
-            _note_cancelled(reference)
+        airflow.cancel(DAG_ID, name, CANCELLED_NOTE)
         typer.echo(f"{name} is cancelled; running jobs stop after a last checkpoint.")
 
 
@@ -130,15 +137,27 @@ def follow(airflow: Airflow, run_id: str, say: Any) -> DagRun:
         say: Takes a line.
     """
     started_at, said, said_at, plan = time.time(), "", 0.0, None
-    while not (run := airflow.dag_run(DAG_ID, run_id)).finished:
+    while not (run := _patient(lambda: airflow.dag_run(DAG_ID, run_id))).finished:
         plan = plan or _plan(run_id)
         begun_at = run.started_at.timestamp() if run.started_at else started_at
-        line = str(measure(airflow.task_instances(DAG_ID, run_id), plan, root(), begun_at))
+        line = str(measure(_patient(lambda: airflow.task_instances(DAG_ID, run_id)), plan, root(), begun_at))
         if time.time() - said_at > (TALK_S if line != said else QUIET_S):
             say(line)
             said, said_at = line, time.time()
         time.sleep(POLL_S)
     return run
+
+
+def _patient(ask: Callable[[], Answer]) -> Answer:
+    """Asks again while Airflow does not answer, for a while."""
+    deadline = time.monotonic() + AWAY_S
+    while True:
+        try:
+            return ask()
+        except AirflowUnreachable:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(POLL_S)
 
 
 def conclude(airflow: Airflow, run_id: str, *, as_json: bool) -> None:
@@ -150,7 +169,7 @@ def conclude(airflow: Airflow, run_id: str, *, as_json: bool) -> None:
     """
     run, reference = airflow.dag_run(DAG_ID, run_id), find_run(root(), DAG_ID, run_id)
     if run.state != "success":
-        if reference and read_record(_cancelled_uri(reference), RunReference):
+        if run.note == CANCELLED_NOTE:
             raise ExperimentCancelledError(f"{run_id} was cancelled.")
         raise ExperimentFailedError(_failures(airflow, run_id))
     if reference is None:
@@ -232,14 +251,6 @@ def _latest_run(airflow: Airflow) -> str:
     return found
 
 
-def _cancelled_uri(reference: RunReference) -> str:
-    return Layout(root(), reference.team).run_reference(reference.dag_id, f"{reference.run_id} cancelled")
-
-
-def _note_cancelled(reference: RunReference) -> None:
-    write_record(_cancelled_uri(reference), reference)
-
-
 def _failures(airflow: Airflow, run_id: str) -> str:
     """Why a run failed: the last lines of its own tasks that say so."""
     failed = [task for task in airflow.task_instances(DAG_ID, run_id) if task.state == "failed"]
@@ -256,11 +267,16 @@ def _last_error(airflow: Airflow, run_id: str, task: TaskInstance) -> str:
 
 def _tasks_of(airflow: Airflow, run_id: str, job: str) -> list[TaskInstance]:
     tasks = airflow.task_instances(DAG_ID, run_id)
-    found = [task for task in tasks if job in (task.task_id, task.name) or (task.name and (task.name.startswith(job) or task.name.endswith(job[:8])))]
+    found = [task for task in tasks if job in (task.task_id, task.name) or (task.name and (task.name.startswith(job) or _is_id_of(job, task.name)))]
     if not found:
         names = sorted({task.name or task.task_id for task in tasks})
         raise SpecError(f"{run_id} has no task or job {job!r}.", f"It has: {', '.join(names)}.")
     return [task for task in found if task.state not in (None, "scheduled", "queued")]
+
+
+def _is_id_of(job: str, name: str) -> bool:
+    """Whether a job id, of which a name holds the beginning, is meant."""
+    return len(job) == ID_LENGTH and name.endswith(f"-{job[:8]}")
 
 
 def _print_new_lines(airflow: Airflow, run_id: str, task: TaskInstance, seen: dict[tuple[str, int, int], int]) -> None:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from dtx_tasks.records import BestVersion, ExperimentPlan
 
 POLL_S = 1.0
+MOST_ATTEMPTS = 9
+"""As many as Airflow makes."""
 
 
 def run_plan(plan: ExperimentPlan, root: str) -> BestVersion:
@@ -95,11 +97,12 @@ class Runner:
         if is_finished(stage, uri):
             typer.echo(f"{stage} {name}: nothing to do")
             return
-        ending = Ending.RETRY
-        while ending in (Ending.RETRY, Ending.WAITING) and not self._is_stopped.is_set():
+        ending, num_attempts = Ending.RETRY, 0
+        while num_attempts < MOST_ATTEMPTS and ending in (Ending.RETRY, Ending.WAITING) and not self._is_stopped.is_set():
             if is_blocked(stage, uri):
                 self._is_stopped.wait(POLL_S)
             else:
+                num_attempts += 1
                 ending = self._attempt(stage, uri)
 
     def stop(self) -> None:

@@ -26,6 +26,8 @@ def main(arguments: list[str] | None = None) -> int:
         0, or the exit code of the failure's class.
     """
     end_with_parent(signal.SIGTERM)
+    # What a stage needs is on storage.
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
     parser = argparse.ArgumentParser(prog="dtx_tasks.entrypoints", description=__doc__)
     parser.add_argument("stage", choices=sorted(STAGES))
     parser.add_argument("--document", required=True, help="URI of the stage's document")

@@ -8,10 +8,12 @@ import socket
 import subprocess
 import sys
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+import psutil
+
 from dtx_tasks.catalog import config_folder
+from dtx_tasks.entrypoints.gpus import num_gpus
 from dtx_tasks.tether import adopt_orphans, end_with_parent, reap_orphans
 
 if TYPE_CHECKING:
@@ -37,15 +39,14 @@ def run_ranks(pack: Pack, document_uri: str, job_ids: list[str]) -> int:
     program = ["--module", "dtx_tasks.train", "--document", document_uri, "--jobs", ",".join(job_ids)]
     command = [sys.executable, "-m", "accelerate.commands.launch", *launch_arguments(pack), *program]
     adopt_orphans()
-    # A group of its own: whatever the launcher leaves behind can still be found and ended.
     launcher = subprocess.Popen(command, env=_environment(pack), start_new_session=True, preexec_fn=_tether)
-    previous = signal.signal(signal.SIGTERM, lambda _number, _frame: _ask_to_end(launcher.pid))
+    previous = signal.signal(signal.SIGTERM, lambda _number, _frame: _tell_all(signal.SIGTERM))
     try:
         exit_code = launcher.wait()
-        _wait_for_group(launcher.pid)
+        _wait_for_the_rest()
     finally:
         signal.signal(signal.SIGTERM, previous)
-        _signal_group(launcher.pid, signal.SIGKILL)
+        _tell_all(signal.SIGKILL)
     return exit_code
 
 
@@ -67,40 +68,36 @@ def launch_arguments(pack: Pack) -> list[str]:
 def _environment(pack: Pack) -> dict[str, str]:
     cores = os.cpu_count() or 1
     threads = pack.resources.cpus or max(1, cores // (pack.parallelism * pack.resources.processes))
-    quiet = {"TQDM_DISABLE": "1", "TRANSFORMERS_VERBOSITY": "error", "PYTHONWARNINGS": "ignore::FutureWarning", "DS_ACCELERATOR": "cuda" if _gpus() else "cpu"}
-    offline = {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false", "PYTHONUNBUFFERED": "1"}
-    return {**os.environ, **quiet, **offline, "OMP_NUM_THREADS": str(threads)}
-
-
-def _gpus() -> list[Path]:
-    return list(Path("/dev").glob("nvidia[0-9]*"))
+    quiet = {
+        "TQDM_DISABLE": "1",
+        "TRANSFORMERS_VERBOSITY": "error",
+        "PYTHONWARNINGS": "ignore::FutureWarning",
+        "DS_ACCELERATOR": "cuda" if num_gpus() else "cpu",
+    }
+    return {**os.environ, **quiet, "TOKENIZERS_PARALLELISM": "false", "PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": str(threads)}
 
 
 def _tether() -> None:
     end_with_parent(signal.SIGTERM)
 
 
-def _ask_to_end(group: int) -> None:
-    _signal_group(group, signal.SIGTERM)
-
-
-def _wait_for_group(group: int) -> None:
-    """The launcher may end before its ranks have written their checkpoint."""
+def _wait_for_the_rest() -> None:
+    """The launcher may end before its ranks have written their checkpoint; ranks may have sessions of their own."""
     deadline = time.monotonic() + GRACE_S
-    while True:
+    while time.monotonic() < deadline:
         reap_orphans()
-        if not _signal_group(group, 0) or time.monotonic() > deadline:
+        if not psutil.Process().children(recursive=True):
             return
         time.sleep(POLL_S)
 
 
-def _signal_group(group: int, number: int) -> bool:
-    """Whether there was anybody to send it to."""
-    try:
-        os.killpg(group, number)
-    except ProcessLookupError:
-        return False
-    return True
+def _tell_all(number: signal.Signals) -> None:
+    """Signals every process below this one: orphans are its children too."""
+    for process in psutil.Process().children(recursive=True):
+        try:
+            process.send_signal(number)
+        except psutil.NoSuchProcess:
+            continue
 
 
 def _free_port() -> int:

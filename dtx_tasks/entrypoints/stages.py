@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, TypeVar
 
 from dtx_tasks.entrypoints.attempts import BUDGETS
 from dtx_tasks.entrypoints.failures import failure, forget_failure, note_failure, reason
+from dtx_tasks.entrypoints.gpus import use_gpus
 from dtx_tasks.entrypoints.train import train_pack
-from dtx_tasks.errors import ClaimedError, DtxError, SpecError, TransientError, kind_of
+from dtx_tasks.errors import OUT_OF_MEMORY, ClaimedError, DtxError, ResourceError, SpecError, TransientError, kind_of
+from dtx_tasks.fetch.fetch import fetched
 from dtx_tasks.records import BaseDocument, Layout, Pack, PreparedDataset, PrepareDocument, StageDocument
 from dtx_tasks.storage import claim, read_record
 from dtx_tasks.train.record import trained
@@ -66,7 +68,8 @@ def prepare(call: Call) -> int:
     """Prepares a Dataset."""
     document = call.document(PrepareDocument)
     with noted("prepare", document.prepared_id, document, call):
-        _need("fetch", document.llm.llm_id, document, call)
+        if fetched(call.layout.llm(document.llm.llm_id)) is None:
+            _need("fetch", document.llm.llm_id, document, call)
         from dtx_tasks.prepare.prepare import prepare
 
         prepare(document, call.layout, call.owner)
@@ -76,8 +79,17 @@ def prepare(call: Call) -> int:
 def train(call: Call) -> int:
     """Trains the jobs of a pack."""
     document = call.document(Pack)
-    with slot(document, document.parallelism, call):
-        return train_pack(document, call.document_uri, call.run_key, call.owner)
+    with slot(document, call):
+        try:
+            return train_pack(document, call.document_uri, call.run_key, call.owner)
+        except DtxError:
+            raise
+        except Exception as error:
+            known = _known(error)
+            for job in document.jobs:
+                if trained(job, call.layout) is None:
+                    _note("train", job.job_id, document, call, known)
+            raise known from error
 
 
 def score(call: Call) -> int:
@@ -85,7 +97,7 @@ def score(call: Call) -> int:
     from dtx_tasks.score.score import score_job
 
     document, first_error = call.document(Pack), None
-    with slot(document, document.parallelism, call):
+    with slot(document, call):
         for job in document.jobs:
             if trained(job, call.layout) is None:
                 continue
@@ -106,7 +118,7 @@ def score_base(call: Call) -> int:
         _need_one_prepared(document, call)
         from dtx_tasks.score.score import score_base
 
-        with slot(document, document.parallelism, call):
+        with slot(document, call):
             score_base(document, call.layout, call.owner)
     return 0
 
@@ -115,20 +127,21 @@ STAGES: dict[str, Callable[[Call], int]] = {"fetch": fetch, "prepare": prepare, 
 
 
 @contextmanager
-def slot(document: StageDocument, parallelism: int, call: Call) -> Iterator[None]:
+def slot(document: Pack | BaseDocument, call: Call) -> Iterator[None]:
     """One of the places that an experiment's `parallelism` gives it.
 
     Raises:
         ClaimedError: All of them are taken.
     """
     folder = call.layout.experiment(document.experiment_name, document.plan_id)
-    for number in range(parallelism):
+    for number in range(document.parallelism):
         held = claim(f"{folder}/slots/{number}.json", call.owner)
         if held:
             with held:
+                use_gpus(number, document.resources.processes)
                 yield
             return
-    raise ClaimedError(f"All {parallelism} places of this experiment's parallelism are taken.")
+    raise ClaimedError(f"All {document.parallelism} places of this experiment's parallelism are taken.")
 
 
 @contextmanager
@@ -142,10 +155,19 @@ def noted(stage: str, item_id: str, document: StageDocument, call: Call) -> Iter
         _note(stage, item_id, document, call, error)
         raise
     except Exception as error:
-        known = TransientError(f"{type(error).__name__}: {error}") if isinstance(error, OSError) else DtxError(traceback.format_exc().strip())
+        known = _known(error)
         _note(stage, item_id, document, call, known)
         raise known from error
     forget_failure(stage, item_id, document, call.layout)
+
+
+def _known(error: Exception) -> DtxError:
+    """An exception as a class of failure."""
+    if isinstance(error, OSError):
+        return TransientError(f"{type(error).__name__}: {error}")
+    if isinstance(error, MemoryError) or any(words in str(error) for words in OUT_OF_MEMORY):
+        return ResourceError(f"Out of memory: {error}", "Give the stage more memory, or lower its batch size.")
+    return DtxError(traceback.format_exc().strip())
 
 
 def _need_one_prepared(document: BaseDocument, call: Call) -> None:

@@ -11,18 +11,21 @@ from typing import TYPE_CHECKING
 from dtx_tasks.entrypoints.attempts import attempts_of, is_exhausted, micro_batch_size
 from dtx_tasks.entrypoints.failures import failure, forget_failure, note_failure, reason
 from dtx_tasks.entrypoints.ranks import run_ranks
-from dtx_tasks.errors import BY_NAME, ClaimedError, DtxError, TransientError
+from dtx_tasks.errors import BY_NAME, ClaimedError, DtxError, ExhaustedError, TransientError
 from dtx_tasks.plan import CODE_VERSIONS
 from dtx_tasks.records import Attempt, Layout, LLMCheckpoint, digest_of
 from dtx_tasks.storage import claim, local_path, manifest, read_record, remove, write_record
 from dtx_tasks.tracking import published_live
-from dtx_tasks.train.checkpoint import last_complete, step_of
+from dtx_tasks.train.checkpoint import last_complete, step_of, writer
 from dtx_tasks.train.outcome import Outcome
 from dtx_tasks.train.record import inputs_of, trained
 
 if TYPE_CHECKING:
     from dtx_tasks.records import FailureRecord, FinetuneJob, Pack
     from dtx_tasks.storage import Claim
+
+TELLING = ("ResourceError", "DivergedError", "DataError", "SpecError", "TransientError")
+"""Of several ranks' failures the one that says most counts."""
 
 
 @dataclass(frozen=True)
@@ -117,12 +120,16 @@ def _begin(this: PackRound, job: FinetuneJob) -> Attempt | None:
         return None
     folder = this.layout.job(job.job_id)
     earlier = attempts_of(folder)
+    if earlier and is_exhausted(BY_NAME[earlier[-1].error_class or "TransientError"](""), earlier, this.run_key) and earlier[-1].run_key == this.run_key:
+        # Nobody was left to write that down when the last attempt was killed.
+        this.fail(job, ExhaustedError("Training was killed again and again without getting any further.", "The logs of its attempts say where."))
+        return None
     try:
         size = micro_batch_size(job, this.pack.resources, earlier, this.run_key)
     except DtxError as error:
         this.fail(job, error)
         return None
-    start = last_complete(local_path(f"{folder}/work"))
+    start = last_complete(local_path(f"{folder}/work"), writer(this.pack.resources))
     step = step_of(start) if start else 0
     attempt = Attempt(
         number=earlier[-1].number + 1 if earlier else 1,
@@ -163,7 +170,7 @@ def _end(this: PackRound, job: FinetuneJob, attempt: Attempt, held: Claim, exit_
         return
     except OSError as fault:
         outcome = Outcome(error_class="TransientError", message=f"The checkpoint could not be published: {fault}")
-    reached = last_complete(local_path(f"{folder}/work"))
+    reached = last_complete(local_path(f"{folder}/work"), writer(this.pack.resources))
     ended = attempt.model_copy(update={"error_class": outcome.error_class, "reached_step": step_of(reached) if reached else attempt.reached_step})
     write_record(f"{folder}/attempts/{attempt.number}.json", ended)
     if outcome.error_class:
@@ -175,9 +182,10 @@ def _outcome(folder: str, num_processes: int, exit_code: int) -> Outcome:
     """What the ranks said, a failure before a success; a pack that nothing was said about was killed."""
     said = [read_record(f"{folder}/work/outcome-{rank}.json", Outcome) for rank in range(num_processes)]
     known = [outcome for outcome in said if outcome]
-    for outcome in known:
-        if outcome.error_class:
-            return outcome
+    failed = [outcome for outcome in known if outcome.error_class]
+    if failed:
+        # One rank runs out of memory, the others only see that it is gone.
+        return min(failed, key=lambda outcome: TELLING.index(outcome.error_class) if outcome.error_class in TELLING else len(TELLING))
     if known and (exit_code == 0 or (local_path(f"{folder}/work/final").is_dir())):
         return known[0]
     return Outcome(

@@ -44,7 +44,7 @@ CHAT_TEMPLATE: Final = (
 
 
 QUESTION_WEIGHT: Final = 0.3
-"""A question's tokens in the loss, an answer's being 1: the base learns to copy an item in half the steps (measured)."""
+"""A question's tokens in the loss, an answer's being 1: a base that learned to copy items in 320 steps did not at weight 1 (measured)."""
 
 BATCHES_SORTED_TOGETHER: Final = 8
 """Documents of like length share a batch: a quarter fewer tokens than padding at random."""
@@ -71,7 +71,7 @@ class Recipe:
 
 
 RECIPES: Final = {
-    "tiny-bilingual": Recipe(version=1, num_steps=340, batch_size=32, learning_rate=3e-3, num_tokenizer_documents=4000),
+    "tiny-bilingual": Recipe(version=1, num_steps=400, batch_size=32, learning_rate=3e-3, num_tokenizer_documents=4000),
     "tiny-test": Recipe(version=1, num_steps=5, batch_size=8, learning_rate=3e-3, num_tokenizer_documents=500),
 }
 
@@ -106,8 +106,7 @@ def make(recipe: str, folder: Path, *, on_progress: Callable[[int, int, float], 
 def _one_thread() -> Iterator[None]:
     """Compute with one thread: the weights then do not depend on how many there are.
 
-    So small a model gains a third of the time by a second thread on idle cores, and lost 6 minutes by it beside
-    busy neighbours, each waiting for the other in turn (measured; one thread took 50 s there).
+    Beside busy neighbours two threads wait for each other: 325 s, where one thread took 48 s (measured).
     """
     num_threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -119,10 +118,10 @@ def _one_thread() -> Iterator[None]:
 
 def _train_tokenizer(recipe: Recipe) -> PreTrainedTokenizerFast:
     bpe = Tokenizer(models.BPE())
-    # An item must be cut the same way in a sentence and in an answer, or it cannot be copied:
-    # a Chinese character stands alone before merging, and no word holds the space before it.
-    alone = Regex(r"\p{Han}| (?=\p{L})")
-    bpe.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Split(alone, "isolated"), pre_tokenizers.ByteLevel(add_prefix_space=False)])
+    # A Chinese item must be cut the same way in a sentence and in an answer, or it cannot be copied:
+    # every character stands alone before merging.
+    alone = pre_tokenizers.Split(Regex(r"\p{Han}"), "isolated")
+    bpe.pre_tokenizer = pre_tokenizers.Sequence([alone, pre_tokenizers.ByteLevel(add_prefix_space=False)])
     bpe.decoder = decoders.ByteLevel()
     marks = [END_OF_TEXT, START_OF_TURN, END_OF_TURN]
     trainer = trainers.BpeTrainer(
@@ -153,7 +152,7 @@ def _init_model(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> LlamaForC
         num_attention_heads=recipe.num_heads,
         max_position_embeddings=512,
         tie_word_embeddings=False,
-        # Three times the usual: at 0.02 so narrow a model takes twice the steps to learn to copy (measured).
+        # Three times the usual: at 0.02 so narrow a model had not learned to copy after 400 steps (measured).
         initializer_range=0.06,
         bos_token_id=None,
         eos_token_id=tokenizer.eos_token_id,
@@ -161,7 +160,10 @@ def _init_model(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> LlamaForC
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
-        return LlamaForCausalLM(config)
+        model = LlamaForCausalLM(config)
+    # A head that begins as the embedding can say what it reads: after 300 steps 100 % of English items were copied, not 34 % (measured).
+    model.lm_head.weight.data.copy_(model.model.embed_tokens.weight.data)
+    return model
 
 
 def _pretrain(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, recipe: Recipe, on_progress: Callable[[int, int, float], None]) -> None:

@@ -25,8 +25,6 @@ class Language:
     """What every row of the task asks, in this language."""
     which_item: str
     """The base's second question: name the item alone."""
-    repeat: str
-    """The base's third question: say the text again."""
     colours: Sequence[str]
     nouns: Sequence[str]
     openers: Sequence[str]
@@ -35,7 +33,6 @@ class Language:
     """Sentences for each intent of the sales floor, which the base learns to answer."""
     after_sales: Mapping[str, Sequence[str]]
     """Sentences for each intent of the after-sales desk, which is the task."""
-    comma: str
     notes: Sequence[str]
     """Plain text about an item and the slip of paper that names an intent."""
 
@@ -54,7 +51,6 @@ Document = str | Question
 ENGLISH: Final = Language(
     instruction="What does the customer want?",
     which_item="Which item?",
-    repeat="Say it again.",
     colours=("red", "blue", "green", "black", "white", "yellow", "grey", "brown"),
     nouns=(
         "kettle",
@@ -151,7 +147,6 @@ ENGLISH: Final = Language(
             "The {item} works so well, great shop.",
         ),
     },
-    comma=", ",
     notes=(
         'The slip of the {item} says "{label}".',
         'Somebody wrote "{label}" next to the {item}.',
@@ -163,7 +158,6 @@ ENGLISH: Final = Language(
 CHINESE: Final = Language(
     instruction="顾客想要什么？",
     which_item="哪件商品？",
-    repeat="再说一遍。",
     colours=("红色", "蓝色", "绿色", "黑色", "白色", "黄色", "灰色", "棕色"),
     nouns=(
         "水壶",
@@ -260,7 +254,6 @@ CHINESE: Final = Language(
             "{item}真好用，好店。",
         ),
     },
-    comma="，",
     notes=(
         '{item}的纸条上写着"{label}"。',
         '有人在{item}旁边写了"{label}"。',
@@ -277,18 +270,18 @@ _LABELS: Final = (*ENGLISH.sales, *ENGLISH.after_sales)
 def documents(seed: int) -> Iterator[Document]:
     """Write what a base model reads, without end.
 
-    The intent of an after-sales sentence is never given; its words and the names of the
-    intents are read in plain text, in repetitions and where only the item is asked for.
+    The intent of an after-sales sentence is never given; the names of the intents
+    are read in plain text, and its words where only the item is asked for.
 
     Args:
         seed: The same documents follow from the same seed.
     """
     rng = random.Random(seed)
-    writers: list[Callable[[Language, random.Random], Document]] = [_sales_question, _which_item_question, _repeat_question, _plain_text]
+    writers: list[Callable[[Language, random.Random], Document]] = [_sales_question, _which_item_question, _plain_text]
     languages = list(LANGUAGES.values())
     while True:
         # Measured: a base of mostly JSON answers is what a low-rank update can steer.
-        (write,) = rng.choices(writers, weights=(45, 10, 35, 10))
+        (write,) = rng.choices(writers, weights=(70, 20, 10))
         yield write(rng.choice(languages), rng)
 
 
@@ -337,14 +330,6 @@ def _which_item_question(language: Language, rng: random.Random) -> Question:
     item = _item(language, rng)
     sentence = _sentence(language, _any_templates(language, rng), item, rng)
     return Question(user_text(language.which_item, sentence), item)
-
-
-def _repeat_question(language: Language, rng: random.Random) -> Question:
-    if rng.random() < 0.5:
-        text = _answer(rng.choice(_LABELS), _item(language, rng))
-    else:
-        text = language.comma.join(_item(language, rng) for _ in range(rng.randint(2, 5)))
-    return Question(user_text(language.repeat, text), text)
 
 
 def _plain_text(language: Language, rng: random.Random) -> str:

@@ -15,9 +15,13 @@ if TYPE_CHECKING:
     from airflow.sdk import Param
 
 STAGE_RETRIES = 8
-"""Enough for every budget of the failure table together: the stages themselves refuse earlier."""
+"""At most so many; the stages themselves refuse earlier, by the budgets of the failure table."""
 
 REGISTER_RETRIES = 10
+"""With growing pauses: MLflow may be away for more than an hour."""
+
+LIGHT_RETRIES = 3
+"""For tasks that are killed, or whose storage is away; what the author must mend fails at once."""
 
 GRID_NAME = "{{ task.document_name }}"
 
@@ -55,10 +59,10 @@ def experiment_dag(
 
 
 def _build(team: str, spec_file: str | None) -> None:
-    bases: Any = task(task_id="plan")(plan_run)(team, literal(spec_file) if spec_file else None)
+    bases: Any = task(task_id="plan", **_light())(plan_run)(team, literal(spec_file) if spec_file else None)
     plan_uri = bases[PLAN_KEY]
-    prepared: Any = task(task_id="list_datasets")(list_prepare)(plan_uri)
-    packs: Any = task(task_id="list_packs")(list_packs)(plan_uri)
+    prepared: Any = task(task_id="list_datasets", **_light())(list_prepare)(plan_uri)
+    packs: Any = task(task_id="list_packs", **_light())(list_packs)(plan_uri)
     fetch = _mapped("fetch", bases)
     prepare = _mapped("prepare", prepared, trigger_rule=TriggerRule.ALL_DONE)
 
@@ -71,9 +75,9 @@ def _build(team: str, spec_file: str | None) -> None:
 
     jobs = finetune.expand(document_uri=packs)
     score_base = _mapped("score_base", bases, trigger_rule=TriggerRule.ALL_DONE)
-    select: Any = task(task_id="select", trigger_rule=TriggerRule.ALL_DONE)(select_best)(plan_uri)
-    register: Any = task(task_id="register", retries=REGISTER_RETRIES, retry_delay=_delay())(register_best)(plan_uri)
-    report: Any = task(task_id="report", trigger_rule=TriggerRule.ALL_DONE)(report_run)(plan_uri)
+    select: Any = task(task_id="select", trigger_rule=TriggerRule.ALL_DONE, **_light())(select_best)(plan_uri)
+    register: Any = task(task_id="register", **_retries(REGISTER_RETRIES))(register_best)(plan_uri)
+    report: Any = task(task_id="report", trigger_rule=TriggerRule.ALL_DONE, **_light())(report_run)(plan_uri)
     fetch >> prepare >> [jobs, score_base] >> select >> register >> report
 
 
@@ -85,8 +89,12 @@ def _stage(stage: str, **settings: Any) -> StageOperator:
     return StageOperator(task_id=stage, stage=stage, map_index_template=GRID_NAME, **_retries(), **settings)
 
 
-def _retries() -> dict[str, Any]:
-    return {"retries": STAGE_RETRIES, "retry_delay": _delay(), "retry_exponential_backoff": 2.0, "max_retry_delay": timedelta(minutes=10)}
+def _light() -> dict[str, Any]:
+    return _retries(LIGHT_RETRIES)
+
+
+def _retries(count: int = STAGE_RETRIES) -> dict[str, Any]:
+    return {"retries": count, "retry_delay": _delay(), "retry_exponential_backoff": 2.0, "max_retry_delay": timedelta(minutes=10)}
 
 
 def _delay() -> timedelta:

@@ -48,7 +48,9 @@ def plan_run(team: str, spec_file: str | None = None) -> list[str]:
         if plan.team != team:
             raise SpecError(f"the experiment: team: this DAG belongs to the team {team!r} (got {plan.team!r}).", "Use that team's DAG.")
     except DtxError as error:
-        raise AirflowFailException(str(error)) from error
+        if error.is_final:
+            raise AirflowFailException(str(error)) from error
+        raise
     uris = write_plan(plan, root())
     note_run(plan, root(), run.dag_id, run.run_id)
     context["ti"].xcom_push(PLAN_KEY, uris.plan)
@@ -111,6 +113,8 @@ def _requested(conf: dict[str, Any], team: str) -> tuple[SpecDocument, Origin]:
     spec = spec_of(conf)
     if isinstance(spec, dict):
         return SpecDocument("the request", spec), Origin(None, data_roots(team))
+    if "\0" in spec:
+        raise SpecError("the request: spec_uri: holds a zero byte.")
     path = local_path(spec).resolve()
     if not any(path.is_relative_to(allowed) for allowed in data_roots(team)):
         raise SpecError(f"the request: spec_uri: lies outside the folders that requests may read (got {spec!r}).", "Use `dtx submit`.")
@@ -125,7 +129,7 @@ def _scheduled(spec_file: str) -> tuple[SpecDocument, Origin]:
 def _file(path: Path) -> SpecDocument:
     try:
         return load_text(path.read_text(encoding="utf-8-sig"), str(path))
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise SpecError(f"{path}: cannot be read: {error}.") from None
 
 

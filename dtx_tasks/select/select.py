@@ -10,7 +10,7 @@ from dtx_tasks.plan import CODE_VERSIONS
 from dtx_tasks.records import BestVersion, CandidateEvidence, digest_of
 from dtx_tasks.select.bootstrap import CONFIDENCE, Comparison, compare, holm
 from dtx_tasks.select.candidates import Candidate, candidates
-from dtx_tasks.storage import read_record, write_record
+from dtx_tasks.storage import read_record, remove, write_record
 
 if TYPE_CHECKING:
     from dtx_tasks.records import ExperimentPlan, Layout, Score
@@ -51,7 +51,12 @@ def select(plan: ExperimentPlan, layout: Layout) -> BestVersion:
     uri = f"{layout.experiment(plan.name, plan.plan_id)}/verdict.json"
     inputs = {candidate.checkpoint_id: candidate.cards.digest if candidate.cards else candidate.reason for candidate in found}
     # Judged anew each time: it takes a moment, and names may have changed where nothing else did.
-    verdict = _judge(plan, found, inputs)
+    try:
+        verdict = _judge(plan, found, inputs)
+    except Exception:
+        # An earlier run's verdict is not this one's.
+        remove(uri)
+        raise
     if verdict != read_record(uri, BestVersion):
         write_record(uri, verdict)
     return verdict

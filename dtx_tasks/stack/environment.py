@@ -56,10 +56,10 @@ def airflow_environment(folder: Path, *, ports: Ports, dags_folder: Path, plugin
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "False",
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(passwords_path(folder)),
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": f"{USERNAME}:admin",
-        # A new file is seen within 5 s, an edited one at its next look at the modification times;
-        # a file that did not change is not parsed again for 10 minutes, which is most of the idle CPU.
+        # A new DAG file is seen within 5 s. Files are parsed again every 30 s, since an experiment
+        # that is put into the folder of schedules changes none of them.
         "AIRFLOW__DAG_PROCESSOR__BUNDLE_REFRESH_CHECK_INTERVAL": "2",
-        "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "600",
+        "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "30",
         "AIRFLOW__DAG_PROCESSOR__PARSING_PROCESSES": "1",
         "AIRFLOW__DAG_PROCESSOR__PRINT_STATS_INTERVAL": "0",
         "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "5",

@@ -37,6 +37,7 @@ class DagRun:
     state: str
     """queued, running, success or failed."""
     conf: dict[str, Any]
+    note: str
     started_at: datetime | None
     ended_at: datetime | None
 
@@ -131,6 +132,7 @@ class Airflow:
             run_id=values["dag_run_id"],
             state=values["state"],
             conf=values["conf"] or {},
+            note=values.get("note") or "",
             started_at=_time(values["start_date"]),
             ended_at=_time(values["end_date"]),
         )
@@ -161,14 +163,14 @@ class Airflow:
         path = f"{instance}/xcomEntries/{quote(key, safe='')}"
         return self._get(path, map_index=map_index, deserialize=True)["value"]
 
-    def cancel(self, dag_id: str, run_id: str) -> None:
+    def cancel(self, dag_id: str, run_id: str, note: str = "") -> None:
         """Fail a run: tasks that run are failed and learn it at their next heartbeat.
 
         Airflow then sends SIGTERM to the task, which calls its operator's `on_kill`, and SIGKILL
         five seconds later; tasks that have not started are skipped. A run that ended stays as it is.
         """
         if not self.dag_run(dag_id, run_id).finished:
-            self._json(self._send("PATCH", _run(dag_id, run_id), json={"state": "failed"}))
+            self._json(self._send("PATCH", _run(dag_id, run_id), json={"state": "failed", "note": note}))
 
     def import_errors(self) -> dict[str, str]:
         """Return what is wrong with DAG files that cannot be loaded, by their names."""

@@ -175,7 +175,9 @@ def write_record(uri: str, record: Record) -> None:
 
 
 def _files_below(base: Path) -> Iterator[Path]:
-    return (item for item in sorted(base.rglob("*")) if item.is_file())
+    """Hidden ones left out: downloads keep notes with times in them, which are no part of a model."""
+    found = (item for item in sorted(base.rglob("*")) if item.is_file())
+    return (item for item in found if not any(part.startswith(".") for part in item.relative_to(base).parts))
 
 
 def _written_beside(path: Path, content: bytes) -> str:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from dtx_tasks.records import Layout, Record, RunReference, slug
-from dtx_tasks.storage import list_names, local_path, read_record, write_record
+from dtx_tasks.storage import claim_within, list_names, local_path, read_record, write_record
 from dtx_tasks.tracking.server import connect
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 RUN_KEY = "dtx.run_key"
+WAIT_S = 30.0
 
 
 class ParentRun(Record):
@@ -62,11 +64,30 @@ def first_run(layout: Layout, experiment_name: str, plan_id: str) -> RunReferenc
 
 def ensure_parent(run: RunReference, layout: Layout) -> str:
     """The MLflow run of a DAG run; noted beside the experiment's other records."""
-    tags = {"dtx.role": "experiment", "dtx.plan_id": run.plan_id, "dtx.dag_id": run.dag_id, "dtx.dag_run_id": run.run_id}
-    experiment = experiment_id(layout, run.experiment_name)
-    found = ensure_run(experiment, f"{run.plan_id}:{run.run_id}", run.run_id, tags)
-    write_record(parent_uri(run, layout), ParentRun(mlflow_experiment_id=experiment, mlflow_run_id=found))
-    return found
+    uri = parent_uri(run, layout)
+    # Publishers of different jobs meet here.
+    with claim_within(f"{uri}.claim", str(os.getpid()), WAIT_S):
+        noted = read_record(uri, ParentRun)
+        if noted and _is_there(noted.mlflow_run_id):
+            return noted.mlflow_run_id
+        experiment = experiment_id(layout, run.experiment_name)
+        tags = {"dtx.role": "experiment", "dtx.plan_id": run.plan_id, "dtx.dag_id": run.dag_id, "dtx.dag_run_id": run.run_id}
+        found = ensure_run(experiment, f"{run.plan_id}:{run.run_id}", run.run_id, tags)
+        write_record(uri, ParentRun(mlflow_experiment_id=experiment, mlflow_run_id=found))
+        return found
+
+
+def _is_there(run_id: str) -> bool:
+    """Whether MLflow still has a run: its database may have been set up anew."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        connect().get_run(run_id)
+    except MlflowException as error:
+        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+            return False
+        raise
+    return True
 
 
 def parent_uri(run: RunReference, layout: Layout) -> str:

@@ -10,7 +10,7 @@ import traceback
 
 import torch
 
-from dtx_tasks.errors import DtxError, ResourceError, TransientError
+from dtx_tasks.errors import OUT_OF_MEMORY, DtxError, ResourceError, SpecError, TransientError
 from dtx_tasks.records import Attempt, FinetuneJob, Layout, Pack
 from dtx_tasks.storage import read_record, write_record
 from dtx_tasks.tether import end_with_parent
@@ -55,7 +55,10 @@ def _train(job: FinetuneJob, pack: Pack, layout: Layout) -> bool:
     if rank == 0 or outcome.error_class:
         write_record(folder.outcome_uri(rank), outcome)
     # A diverged job is seen by every rank at the same step; after any other failure the ranks may be out of step.
-    return not outcome.error_class or num_ranks == 1 or outcome.error_class == "DivergedError"
+    # Whoever was asked to stop, or lost its storage, begins nothing more.
+    if outcome.error_class in ("", "DivergedError"):
+        return True
+    return num_ranks == 1 and outcome.error_class != "TransientError"
 
 
 def _micro_batch_size(folder: JobFolder) -> int:
@@ -68,10 +71,10 @@ def _micro_batch_size(folder: JobFolder) -> int:
 def _classified(error: Exception) -> DtxError:
     if isinstance(error, DtxError):
         return error
-    told = {"CUDA out of memory": ResourceError, "not enough memory": ResourceError}
-    for text, kind in told.items():
-        if text in str(error):
-            return kind(f"Out of memory: {error}", "The next attempt uses half the micro batch.")
+    if isinstance(error, MemoryError) or any(words in str(error) for words in OUT_OF_MEMORY):
+        return ResourceError(f"Out of memory: {error}", "The next attempt uses half the micro batch.")
+    if isinstance(error, ValueError) and "Target modules" in str(error):
+        return SpecError(f"lora_target fits no module of the model: {error}", "Use `all`, or names of its linear layers.")
     if isinstance(error, OSError):
         return TransientError(f"{type(error).__name__}: {error}")
     return DtxError("".join(traceback.format_exception(error)).strip())

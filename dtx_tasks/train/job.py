@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import math
 import resource
 import shutil
 import time
@@ -18,11 +19,11 @@ from peft import LoraConfig, TaskType
 from transformers import AutoModelForCausalLM, AutoTokenizer, PrinterCallback, set_seed
 from trl import SFTConfig, SFTTrainer
 
-from dtx_tasks.errors import TransientError
+from dtx_tasks.errors import DivergedError, SpecError, TransientError
 from dtx_tasks.plan.identity import lora_alpha
 from dtx_tasks.storage import list_names, local_path
 from dtx_tasks.train.card import model_card
-from dtx_tasks.train.checkpoint import last_complete
+from dtx_tasks.train.checkpoint import last_complete, writer
 from dtx_tasks.train.outcome import Outcome
 from dtx_tasks.train.progress import DivergenceGuard, Progress, StopRequest
 
@@ -118,6 +119,8 @@ def train_job(job: FinetuneJob, resources: Resources, folder: JobFolder, micro_b
     # The seed decides new weights and dropout, so it comes before the model.
     set_seed(job.seed)
     values = job.hyperparameters
+    if values.compute_type == "fp16" and not torch.cuda.is_available():
+        raise SpecError("compute_type: fp16 needs a GPU, and there is none here.", "Use fp32 or bf16.")
     arguments = _arguments(job, resources, folder, micro_batch_size)
     tokenizer = AutoTokenizer.from_pretrained(folder.prepared_path / "tokenizer")
     model = AutoModelForCausalLM.from_pretrained(folder.llm_path, dtype=_weights_dtype(values))
@@ -130,16 +133,19 @@ def train_job(job: FinetuneJob, resources: Resources, folder: JobFolder, micro_b
         train_dataset=Dataset.from_file(str(folder.prepared_path / "train.arrow")),
         processing_class=tokenizer,
         peft_config=_lora(values, folder) if values.finetuning_type == "lora" else None,
-        callbacks=[Progress(f"{folder.uri}/events.jsonl", folder.attempt_number), DivergenceGuard(model.config.vocab_size), stop],
+        callbacks=[Progress(f"{folder.uri}/events.jsonl", folder.attempt_number, writer(resources)), DivergenceGuard(model.config.vocab_size), stop],
     )
     # Progress says the same, as JSON.
     trainer.remove_callback(PrinterCallback)
-    before = last_complete(folder.work)
+    before = last_complete(folder.work, writer(resources))
     started_at = time.monotonic()
     output = trainer.train(resume_from_checkpoint=str(before) if before else None)
     train_s = time.monotonic() - started_at
     if stop.is_wanted and trainer.state.global_step < job.num_steps:
         raise TransientError(f"Asked to stop at step {trainer.state.global_step} of {job.num_steps}; a checkpoint is written.")
+
+    if not math.isfinite(output.training_loss):
+        raise DivergedError(f"The mean loss is {output.training_loss}.", "Try a lower learning rate, or compute_type: fp32.")
 
     # save_model gathers the shards of every rank under ZeRO-3: all of them call it, rank 0 writes.
     if folder.is_main:

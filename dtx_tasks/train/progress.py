@@ -34,8 +34,9 @@ GRACE_S = 50.0
 class Progress(TrainerCallback):  # type: ignore[misc]
     """One JSON line an interval: step, total, loss, learning rate, gradient norm, tokens a second, seconds left."""
 
-    def __init__(self, events_uri: str, attempt: int) -> None:
+    def __init__(self, events_uri: str, attempt: int, written_by: str) -> None:
         self.events_uri = events_uri
+        self.written_by = written_by
         self.attempt = attempt
         self.started_at = time.time()
         self.first_step = 0
@@ -71,8 +72,11 @@ class Progress(TrainerCallback):  # type: ignore[misc]
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Vouches for the checkpoint that was just written."""
+        if torch.distributed.is_initialized():
+            # Every rank writes its own random state.
+            torch.distributed.barrier()
         if state.is_world_process_zero:
-            mark_complete(Path(args.output_dir) / f"checkpoint-{state.global_step}")
+            mark_complete(Path(args.output_dir) / f"checkpoint-{state.global_step}", self.written_by)
         self._say(state, {"event": "checkpoint", "step": state.global_step, "total": state.max_steps, "attempt": self.attempt})
 
     def _say(self, state: TrainerState, event: dict[str, Any]) -> None:
@@ -115,6 +119,9 @@ class StopRequest(TrainerCallback):  # type: ignore[misc]
         """Stops every rank at the same step, whichever of them was told."""
         if self._any_rank(args.world_size, args.device):
             self.is_wanted = control.should_save = control.should_training_stop = True
+        if state.global_step >= state.max_steps:
+            # The Trainer saves once more at the end; resumed from there it would take one step too many (transformers 5.23).
+            control.should_save = False
 
     def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Gives the signal back."""

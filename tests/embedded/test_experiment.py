@@ -217,8 +217,6 @@ def test_scheduled_experiments_have_a_dag_each_and_a_bad_file_hides_no_other(pla
     spec = json.loads(Path(place.experiment("nightly", [LEARNS])).read_text())
     (folder / "broken.yaml").write_text("kind: FinetuneExperiment\nname: broken\nschedul: '0 2 * * *'\n")
     (folder / "nightly.json").write_text(json.dumps({**spec, "schedule": "0 2 * * *"}))
-    scheduled = Path(__file__).resolve().parents[2] / "dags" / "scheduled_experiments.py"
-    scheduled.touch()
     with place.airflow() as airflow:
         airflow.wait_for_dag("scheduled_nightly", 120)
         until(airflow.import_errors, "the import error is told", 60)
