@@ -37,9 +37,10 @@ class DagRun:
     state: str
     """queued, running, success or failed."""
     conf: dict[str, Any]
-    note: str
     started_at: datetime | None
     ended_at: datetime | None
+    note: str = ""
+    """What somebody wrote beside it."""
 
     @property
     def finished(self) -> bool:

@@ -36,21 +36,21 @@ def test_document_of_another_kind_is_refused(tmp_path: Path) -> None:
 
 def test_only_so_many_run_at_a_time(tmp_path: Path) -> None:
     """The experiment's parallelism is a number of places."""
-    call, pack = make_call(tmp_path), PLAN.packs[0]
+    call, pack = make_call(tmp_path), PLAN.packs[0].model_copy(update={"parallelism": 2})
     told = re.escape("All 2 places of this experiment's parallelism are taken.")
-    with slot(pack, 2, call):
-        with slot(pack, 2, call), pytest.raises(ClaimedError, match=told), slot(pack, 2, call):
+    with slot(pack, call):
+        with slot(pack, call), pytest.raises(ClaimedError, match=told), slot(pack, call):
             pass
-        with slot(pack, 2, call) as free:
+        with slot(pack, call) as free:
             assert free is None
 
 
 def test_place_is_free_again_after_a_failure(tmp_path: Path) -> None:
     """However it ends."""
-    call, pack = make_call(tmp_path), PLAN.packs[0]
-    with pytest.raises(DataError), slot(pack, 1, call):
+    call, pack = make_call(tmp_path), PLAN.packs[0].model_copy(update={"parallelism": 1})
+    with pytest.raises(DataError), slot(pack, call):
         raise DataError("Bad.")
-    with slot(pack, 1, call) as free:
+    with slot(pack, call) as free:
         assert free is None
 
 

@@ -15,6 +15,7 @@ import psutil
 
 from dtx_tasks.stack import down
 from dtx_tasks.stack.processes import COMPONENT_MARK, FOLDER_MARK, end_processes, marked_processes, tree
+from tests.running import until
 
 SLEEP = "import time; time.sleep(60)"
 STUBBORN = f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('ready', flush=True); {SLEEP}"
@@ -82,6 +83,8 @@ def test_tree_of_a_process_that_is_gone_is_empty() -> None:
 def test_down_ends_leftovers_without_a_supervisor(tmp_path: Path) -> None:
     """What a killed supervisor left behind is found and ended."""
     with process(tmp_path) as leftover:
+        # Its mark is there once it runs its own program.
+        until(lambda: marked_processes(tmp_path), "the leftover has begun")
         assert down(tmp_path)
         assert not psutil.pid_exists(leftover.pid) or leftover.poll() is not None
 

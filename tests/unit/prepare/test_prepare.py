@@ -1,0 +1,93 @@
+"""A Dataset, tokenised with its label mask; and a base, brought to storage."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from datasets import Dataset
+from transformers import AutoTokenizer
+
+from dtx_tasks.errors import DataError
+from dtx_tasks.fetch.fetch import fetched
+from tests.recipes.world import QUICK, Trial, make_trial
+
+if TYPE_CHECKING:
+    from dtx_tasks.records import Layout
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in Hugging Face layout."""
+    trial = make_trial(tmp_path_factory.mktemp("base"))
+    trial.here("fetch", trial.uris.bases[0])
+    return Path(f"{trial.layout.llm(trial.plan.bases[0].llm.llm_id)}/files")
+
+
+def trial_on(folder: Path, base: Path, rows: list[dict[str, str]], **group: Any) -> Trial:
+    """An experiment on a local base and these rows."""
+    shutil.copytree(base, folder / "base")
+    (folder / "rows.jsonl").write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    dataset = {"name": "rows", "train": "rows.jsonl", "test": "rows.jsonl"}
+    matrix = {"llms": [{"name": "local", "source": "base"}], "datasets": [dataset], "hyperparameters": [{**QUICK, **group}]}
+    return make_trial(folder, matrix=matrix)
+
+
+def test_local_base_is_copied_once_and_told_when_it_changed(tmp_path: Path, base: Path) -> None:
+    """Hidden files are no part of a model; a changed one is another model."""
+    made = trial_on(tmp_path, base, [{"instruction": "a", "output": "b"}])
+    (tmp_path / "base" / ".cache").mkdir()
+    (tmp_path / "base" / ".cache" / "notes").write_text("now")
+    made.here("fetch", made.uris.bases[0])
+    layout: Layout = made.layout
+    record = fetched(layout.llm(made.plan.bases[0].llm.llm_id))
+    assert record is not None
+    assert record.digest == made.plan.bases[0].llm.revision
+    assert record.num_parameters > 100_000
+    other = trial_on_changed(tmp_path)
+    with pytest.raises(DataError, match="has changed since the experiment was planned"):
+        other.here("fetch", other.uris.bases[0])
+
+
+def trial_on_changed(folder: Path) -> Trial:
+    """A plan on a base whose files then change."""
+    config = folder / "base" / "config.json"
+    config.write_text(config.read_text() + " ")
+    matrix = {
+        "llms": [{"name": "local", "source": "base"}],
+        "datasets": [{"name": "rows", "train": "rows.jsonl", "test": "rows.jsonl"}],
+        "hyperparameters": [QUICK],
+    }
+    made = make_trial(folder, "changed", matrix=matrix)
+    config.write_text(config.read_text() + " ")
+    return made
+
+
+def test_only_the_answer_and_its_end_are_learned(tmp_path: Path, base: Path) -> None:
+    """The mask holds the question back; braces arrive as they were written."""
+    made = trial_on(tmp_path, base, [{"instruction": "Say {{name}} {% x %}", "input": "你好", "output": "I am {{name}}."}]).ready()
+    folder = Path(f"{made.layout.prepared(made.plan.prepared[0].prepared_id)}/files")
+    (row,) = Dataset.from_file(str(folder / "train.arrow"))
+    tokenizer = AutoTokenizer.from_pretrained(folder / "tokenizer")
+    learned = [token for token in row["labels"] if token != -100]
+    assert tokenizer.decode(learned) == "I am {{name}}.<|im_end|>"
+    assert tokenizer.decode(row["input_ids"][: -len(learned)]).startswith("<|im_start|>user\nSay {{name}} {% x %}\n你好<|im_end|>")
+    (scored,) = (json.loads(line) for line in (folder / "test.jsonl").read_text(encoding="utf-8").splitlines())
+    assert scored["messages"] == [{"role": "user", "content": "Say {{name}} {% x %}\n你好"}]
+
+
+def test_long_answer_is_cut_and_counted(tmp_path: Path, base: Path) -> None:
+    """At the length limit, from its end."""
+    made = trial_on(tmp_path, base, [{"instruction": "a", "output": "long " * 50}], cutoff_len=32).ready()
+    record = json.loads(Path(f"{made.layout.prepared(made.plan.prepared[0].prepared_id)}/prepared.json").read_text())
+    assert (record["train"]["num_truncated"], record["train"]["longest_tokens"]) == (1, 32)
+
+
+def test_question_that_leaves_no_room_for_an_answer_is_a_mistake(tmp_path: Path, base: Path) -> None:
+    """With its line: nothing of the row would be learned."""
+    rows = [{"instruction": "a", "output": "b"}, {"instruction": "long " * 50, "output": "b"}]
+    with pytest.raises(DataError, match=r"rows.jsonl:2: row: the prompt alone has \d+ tokens, cutoff_len is 32"):
+        trial_on(tmp_path, base, rows, cutoff_len=32).ready()
