@@ -8,10 +8,11 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 
 from dtx_tasks.report.contents import gather
 from dtx_tasks.report.curves import colour_of, draw
+from dtx_tasks.report.figures import FILTERS
 from dtx_tasks.storage import write_bytes
 
 if TYPE_CHECKING:
-    from dtx_tasks.records import ExperimentPlan, Layout, Score
+    from dtx_tasks.records import ExperimentPlan, Layout
 
 
 def write_report(plan: ExperimentPlan, layout: Layout) -> str:
@@ -40,28 +41,9 @@ def _templates() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"score": _score, "figure": _figure, "cell": _cell, "signed": _signed, "chance": _chance, "shown": _shown}
+    environment.filters |= {**FILTERS, "cell": _cell, "shown": _shown}
     environment.globals["colour"] = colour_of
     return environment
-
-
-def _score(score: Score | None) -> str:
-    """A mean with its standard error."""
-    if score is None or score.value is None:
-        return "unscored"
-    return f"{score.value:.3f}" + (f" ± {score.standard_error:.3f}" if score.standard_error is not None else "")
-
-
-def _figure(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"
-
-
-def _signed(value: float | None) -> str:
-    return "-" if value is None else f"{value:+.3f}"
-
-
-def _chance(p: float | None) -> str:
-    return "-" if p is None else "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def _shown(text: str) -> str:

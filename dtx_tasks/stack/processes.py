@@ -7,10 +7,8 @@ a training may open a session, and both outlive a scheduler that is killed.
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -22,11 +20,6 @@ COMPONENT_MARK = "DTX_STACK_COMPONENT"
 SUPERVISOR = "supervisor"
 # How long tasks may take over their on_kill, and servers over open requests, before SIGKILL.
 GRACE_S = 8.0
-
-# prctl(2)
-_PR_SET_PDEATHSIG = 1
-_PR_SET_CHILD_SUBREAPER = 36
-_LIBC = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
 
 def born_s(process: psutil.Process) -> float:
@@ -93,40 +86,6 @@ def tree(pid: int) -> list[psutil.Process]:
         return sorted([root, *root.children(recursive=True)], key=_age_key)
     except psutil.NoSuchProcess:
         return []
-
-
-def become_subreaper() -> None:
-    """Make orphans of this process's descendants its own children, so that it can reap them.
-
-    Linux only; elsewhere they go to init, which reaps them, and are found by their mark.
-    """
-    if _LIBC is not None and _LIBC.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
-        raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER)")
-
-
-def end_with_parent(parent_pid: int) -> None:
-    """Ask the kernel for SIGTERM when the parent dies; called in a child before it executes."""
-    if _LIBC is None:
-        return
-    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
-    if os.getppid() != parent_pid:  # it died before the request was made
-        os._exit(1)
-
-
-def reap_orphans(is_ours: Callable[[int], bool]) -> None:
-    """Collect the exit status of dead children that nobody waits for.
-
-    Args:
-        is_ours: Whether a pid belongs to a child whose owner collects it himself.
-    """
-    while _LIBC is not None:  # elsewhere orphans are init's
-        try:
-            dead = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-        except ChildProcessError:
-            return
-        if dead is None or is_ours(dead.si_pid):
-            return
-        os.waitpid(dead.si_pid, 0)
 
 
 def _carries(process: psutil.Process, wanted: dict[str, str]) -> bool:

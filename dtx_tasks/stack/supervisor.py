@@ -28,15 +28,13 @@ from dtx_tasks.stack.ports import HOST
 from dtx_tasks.stack.processes import (
     COMPONENT_MARK,
     GRACE_S,
-    become_subreaper,
     born_s,
     end_processes,
-    end_with_parent,
     marked_processes,
-    reap_orphans,
     tree,
 )
 from dtx_tasks.stack.state import Component, Settings, StackError, StackState, read_settings, write_state
+from dtx_tasks.tether import adopt_orphans, end_with_parent, reap_orphans
 
 POLL_S = 0.2
 # Restarts of one component within a minute: at once, then after 1, 2, 4 and 8 seconds, then never.
@@ -73,7 +71,7 @@ class Watched:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                preexec_fn=partial(end_with_parent, os.getpid()),  # noqa: PLW1509 - there are no threads
+                preexec_fn=partial(end_with_parent, signal.SIGTERM, os.getpid()),  # noqa: PLW1509 - there are no threads
             )
         num_restarts = len(self._deaths_s)
         _say(f"{command.name}: started as process {self.process.pid}")
@@ -105,7 +103,7 @@ class Supervisor:
 
     def run(self) -> None:
         """Start everything and watch over it until SIGTERM or SIGINT; then end everything."""
-        become_subreaper()
+        adopt_orphans()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._request_stop)
         try:
@@ -137,7 +135,7 @@ class Supervisor:
                 self._bury(watched, exit_code)
             if watched.is_due and watched in self._watched:
                 watched.start()
-        reap_orphans(lambda pid: pid in self._pids())
+        reap_orphans(self._pids())
         self._publish()
 
     def _bury(self, watched: Watched, exit_code: int) -> None:
@@ -154,7 +152,7 @@ class Supervisor:
 
     def _remains(self, name: str) -> list[psutil.Process]:
         """List what a dead component left: all with its mark, and orphans that lost any mark."""
-        reap_orphans(lambda pid: pid in self._pids())
+        reap_orphans(self._pids())
         unmarked = [process for process in self._orphans() if _mark(process) is None]
         trees = [process for orphan in unmarked for process in tree(orphan.pid)]
         return marked_processes(self._folder, name) + trees
@@ -184,7 +182,7 @@ class Supervisor:
         for watched in self._watched:
             if watched.process is not None:
                 watched.process.poll()
-        reap_orphans(lambda pid: pid in self._pids())
+        reap_orphans(self._pids())
         found = {process.pid: process for process in marked_processes(self._folder, name)}
         if name is None:
             found |= {process.pid: process for process in tree(os.getpid())[1:] if process.is_running()}

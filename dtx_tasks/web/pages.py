@@ -9,12 +9,13 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from dtx_tasks.records import BaseDocument, BestVersion, FetchedLLM, Pack, PreparedDataset, PrepareDocument, RegisteredLLM, ScoreCards
 from dtx_tasks.report.curves import colour_of, draw, read_curve
+from dtx_tasks.report.figures import FILTERS
 from dtx_tasks.storage import exists, is_claimed, read_record
 from dtx_tasks.tracking import run_url
 from dtx_tasks.web.progress import failure_of, failures_of, progress_of
 
 if TYPE_CHECKING:
-    from dtx_tasks.records import Score, StageDocument
+    from dtx_tasks.records import StageDocument
     from dtx_tasks.web.experiment import RunExperiment
 
 
@@ -129,28 +130,9 @@ def _render(template: str, **values: Any) -> str:
 @cache
 def _templates() -> Environment:
     environment = Environment(loader=PackageLoader("dtx_tasks.web"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"score": _score, "figure": _figure, "chance": _chance, "signed": _signed, "size": _size}
+    environment.filters |= {**FILTERS, "size": _size}
     environment.globals["colour"] = colour_of
     return environment
-
-
-def _score(score: Score | None) -> str:
-    if score is None or score.value is None:
-        return "-"
-    return f"{score.value:.3f}" + (f" ± {score.standard_error:.3f}" if score.standard_error is not None else "")
-
-
-def _figure(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"
-
-
-def _chance(value: float | None) -> str:
-    """A p-value: a bootstrap cannot tell a tiny one from 0."""
-    return "< 0.001" if value is not None and value < 0.001 else _figure(value)
-
-
-def _signed(value: float | None) -> str:
-    return "-" if value is None else f"{value:+.3f}"
 
 
 def _size(num_bytes: int) -> str:
