@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import DAG, TriggerRule, literal, task, task_group
 
 from dtx_tasks.orchestration.operator import StageOperator
-from dtx_tasks.orchestration.tasks import PLAN_KEY, list_packs, list_prepare, plan_run, register_best, report_run, select_best
+from dtx_tasks.orchestration.tasks import list_packs, list_prepare, plan_run, register_best, report_run, select_best
 from dtx_tasks.settings import retry_delay_s
 
 if TYPE_CHECKING:
@@ -60,9 +60,8 @@ def experiment_dag(
 
 def _build(team: str, spec_file: str | None) -> None:
     bases: Any = task(task_id="plan", **_light())(plan_run)(team, literal(spec_file) if spec_file else None)
-    plan_uri = bases[PLAN_KEY]
-    prepared: Any = task(task_id="list_datasets", **_light())(list_prepare)(plan_uri)
-    packs: Any = task(task_id="list_packs", **_light())(list_packs)(plan_uri)
+    prepared: Any = task(task_id="list_datasets", **_light())(list_prepare)()
+    packs: Any = task(task_id="list_packs", **_light())(list_packs)()
     fetch = _mapped("fetch", bases)
     prepare = _mapped("prepare", prepared, trigger_rule=TriggerRule.ALL_DONE)
 
@@ -75,9 +74,10 @@ def _build(team: str, spec_file: str | None) -> None:
 
     jobs = finetune.expand(document_uri=packs)
     score_base = _mapped("score_base", bases, trigger_rule=TriggerRule.ALL_DONE)
-    select: Any = task(task_id="select", trigger_rule=TriggerRule.ALL_DONE, **_light())(select_best)(plan_uri)
-    register: Any = task(task_id="register", **_retries(REGISTER_RETRIES))(register_best)(plan_uri)
-    report: Any = task(task_id="report", trigger_rule=TriggerRule.ALL_DONE, **_light())(report_run)(plan_uri)
+    select: Any = task(task_id="select", trigger_rule=TriggerRule.ALL_DONE, **_light())(select_best)()
+    register: Any = task(task_id="register", **_retries(REGISTER_RETRIES))(register_best)()
+    report: Any = task(task_id="report", trigger_rule=TriggerRule.ALL_DONE, **_light())(report_run)()
+    bases >> [prepared, packs]
     fetch >> prepare >> [jobs, score_base] >> select >> register >> report
 
 

@@ -16,15 +16,11 @@ from dtx_tasks.resolve import Origin
 from dtx_tasks.settings import data_roots, root
 from dtx_tasks.spec import SpecDocument, load_text
 from dtx_tasks.spec.form import spec_of
-from dtx_tasks.storage import local_path, read_record
+from dtx_tasks.storage import local_path, read_record, remove
 from dtx_tasks.tracking import publish_experiment
 
 if TYPE_CHECKING:
     from dtx_tasks.records import ExperimentPlan
-
-
-PLAN_KEY = "plan"
-"""XCom key of the plan's URI, beside the list that Airflow maps over."""
 
 
 def plan_run(team: str, spec_file: str | None = None) -> list[str]:
@@ -40,8 +36,9 @@ def plan_run(team: str, spec_file: str | None = None) -> list[str]:
     Raises:
         AirflowFailException: The spec has mistakes; trying again would not help.
     """
-    context: Any = get_current_context()
-    run = context["dag_run"]
+    run: Any = get_current_context()["dag_run"]
+    # A cleared run may come to another plan, or to none.
+    remove(Layout(root(), team).run_reference(run.dag_id, run.run_id))
     try:
         # Not the params: Airflow merges the form's examples into those, and renders them.
         plan = _planned(*(_scheduled(spec_file) if spec_file else _requested(dict(run.conf or {}), team)))
@@ -53,55 +50,54 @@ def plan_run(team: str, spec_file: str | None = None) -> list[str]:
         raise
     uris = write_plan(plan, root())
     note_run(plan, root(), run.dag_id, run.run_id)
-    context["ti"].xcom_push(PLAN_KEY, uris.plan)
     return uris.bases
 
 
-def list_prepare(plan_uri: str) -> list[str]:
+def list_prepare() -> list[str]:
     """The documents of the PreparedDatasets: Airflow maps over what a task returns, one list each."""
-    plan, layout = _of(plan_uri)
+    plan, layout, _ = _this_run()
     return uris_of(plan, layout.root).prepare
 
 
-def list_packs(plan_uri: str) -> list[str]:
+def list_packs() -> list[str]:
     """The documents of the packs."""
-    plan, layout = _of(plan_uri)
+    plan, layout, _ = _this_run()
     return uris_of(plan, layout.root).packs
 
 
-def select_best(plan_uri: str | None) -> str:
+def select_best() -> str:
     """Judges what was scored; fails with every reason when nothing was."""
     from dtx_tasks.select import NothingScoredError, select
 
-    plan, layout = _of(plan_uri)
+    plan, layout, _ = _this_run()
     try:
         return select(plan, layout).reason
     except NothingScoredError as error:
         raise AirflowFailException(str(error)) from error
 
 
-def register_best(plan_uri: str) -> str:
+def register_best() -> str:
     """Brings MLflow up to date and registers the best version; retried while MLflow cannot be reached."""
     from dtx_tasks.register import register
 
-    plan, layout = _of(plan_uri)
+    plan, layout, run = _this_run()
     verdict = read_record(f"{layout.experiment(plan.name, plan.plan_id)}/verdict.json", BestVersion)
     if verdict is None:
         raise AirflowFailException("There is no verdict to register.")
-    registered = register(plan, verdict, _reference(), layout)
+    registered = register(plan, verdict, run, layout)
     return f"{registered.registered_name} version {registered.version}" if registered else "The base is the best: nothing is registered."
 
 
-def report_run(plan_uri: str | None) -> str:
+def report_run() -> str:
     """Writes the report, and ends as the run deserves: with the reason when it failed."""
     from dtx_tasks.report import write_report
 
-    plan, layout = _of(plan_uri)
+    plan, layout, run = _this_run()
     folder = layout.experiment(plan.name, plan.plan_id)
     verdict, registered = read_record(f"{folder}/verdict.json", BestVersion), read_record(f"{folder}/registered.json", RegisteredLLM)
     uri = write_report(plan, layout)
     if verdict is None:
-        _publish_failure(plan, layout)
+        _publish_failure(plan, run, layout)
         raise AirflowFailException(f"No job could be judged; the reasons are in {uri}.")
     if not verdict.is_base and (registered is None or registered.inputs != {"verdict": verdict.digest}):
         raise AirflowFailException(f"The best version is not registered in MLflow; the verdict is in {uri}.")
@@ -137,23 +133,19 @@ def _planned(document: SpecDocument, origin: Origin) -> ExperimentPlan:
     return plan_document(document, origin)
 
 
-def _of(plan_uri: str | None) -> tuple[ExperimentPlan, Layout]:
-    if not plan_uri:
-        raise AirflowFailException("The experiment could not be planned; the log of the task `plan` says why.")
-    return read_plan(plan_uri), Layout.of(plan_uri)
-
-
-def _publish_failure(plan: ExperimentPlan, layout: Layout) -> None:
-    """Ends the MLflow runs of an experiment that has no verdict; the run fails anyway, so it is tried once."""
-    try:
-        publish_experiment(plan, None, _reference(), layout)
-    except (TransientError, ClaimedError) as error:
-        print(f"MLflow was not told that the experiment failed: {error}")
-
-
-def _reference() -> RunReference:
+def _this_run() -> tuple[ExperimentPlan, Layout, RunReference]:
+    """What the task `plan` of this run has written; XCom does not carry it, since a missing XCom would count as a fault that may pass."""
     run: Any = get_current_context()["dag_run"]
     found = find_run(root(), run.dag_id, run.run_id)
     if found is None:
-        raise AirflowFailException("This run is not noted: clear its task `plan`.")
-    return found
+        raise AirflowFailException("The experiment could not be planned; the log of the task `plan` says why.")
+    layout = Layout(root(), found.team)
+    return read_plan(f"{layout.experiment(found.experiment_name, found.plan_id)}/plan.json"), layout, found
+
+
+def _publish_failure(plan: ExperimentPlan, run: RunReference, layout: Layout) -> None:
+    """Ends the MLflow runs of an experiment that has no verdict; the run fails anyway, so it is tried once."""
+    try:
+        publish_experiment(plan, None, run, layout)
+    except (TransientError, ClaimedError) as error:
+        print(f"MLflow was not told that the experiment failed: {error}")

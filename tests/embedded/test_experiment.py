@@ -74,9 +74,13 @@ class Place:
         """Every attempt at every job, by path."""
         return {str(path): json.loads(path.read_text()) for path in sorted(self.root.glob("default/jobs/*/attempts/*.json"))}
 
-    def last_step(self) -> int:
-        """The furthest step that any job's training told of."""
-        lines = [line for path in self.root.glob("default/jobs/*/events.jsonl") for line in path.read_text().splitlines()]
+    def jobs(self) -> set[str]:
+        """Every job that was ever begun."""
+        return {path.name for path in self.root.glob("default/jobs/*")}
+
+    def last_step(self, known: set[str]) -> int:
+        """The furthest step that the training of any other job told of."""
+        lines = [line for name in self.jobs() - known for path in self.root.glob(f"default/jobs/{name}/events.jsonl") for line in path.read_text().splitlines()]
         return max([0, *(json.loads(line)["step"] for line in lines)])
 
     def started(self, before: int) -> bool:
@@ -169,24 +173,31 @@ def test_a_request_with_mistakes_fails_at_once_with_the_reason(place: Place, con
         assert reason in "\n".join(airflow.log(DAG_ID, run_id, "plan"))
 
 
-def test_a_killed_scheduler_leaves_no_training_behind_and_the_run_goes_on(place: Place) -> None:
-    """Its training ends with it, a new scheduler takes the run over, and training continues from its last checkpoint."""
-    before = len(place.attempts())
-    run_id = place.submit(place.experiment("survives", [LONG]))
-    until(lambda: place.started(before) and place.last_step() > 250, "training has written checkpoints")
+@pytest.mark.parametrize(("victim", "learning_rate"), [("scheduler", 1e-3), ("task", 1.5e-3)])
+def test_what_runs_a_training_is_killed_and_the_run_goes_on(place: Place, victim: str, learning_rate: float) -> None:
+    """The training ends with the scheduler or with its Airflow task; the next attempt continues from its last checkpoint."""
+    known = place.jobs()
+    run_id = place.submit(place.experiment(f"survives {victim}", [{**LONG, "learning_rate": learning_rate}]))
+    until(lambda: place.last_step(known) > 250 and place.trainers(), "training has written checkpoints")
     trainers = place.trainers()
-    scheduler = place.state().component("scheduler")
-    assert scheduler is not None
-    assert scheduler.pid is not None
-    os.kill(scheduler.pid, signal.SIGKILL)
+    os.kill(pid_of(place, victim), signal.SIGKILL)
     until(lambda: not any(process.is_running() for process in trainers), "the training has ended", 60)
     with place.airflow() as airflow:
         until(lambda: airflow.dag_run(DAG_ID, run_id).finished, "the run has ended", 300)
         assert airflow.dag_run(DAG_ID, run_id).state == "success"
-    newest = (
-        list(place.attempts().values())[-1] if len(place.attempts()) == 1 else max(place.attempts().values(), key=lambda attempt: attempt["started_from_step"])
-    )
-    assert newest["started_from_step"] >= 200
+    (job,) = place.jobs() - known
+    assert [attempt["started_from_step"] >= 200 for path, attempt in place.attempts().items() if job in path] == [False, True]
+
+
+def pid_of(place: Place, victim: str) -> int:
+    """The scheduler, or the process of the Airflow task that is training."""
+    if victim == "task":
+        (entrypoint,) = [process for process in processes_of(str(place.root)) if "dtx_tasks.entrypoints" in process.cmdline()]
+        return int(entrypoint.ppid())
+    scheduler = place.state().component("scheduler")
+    assert scheduler is not None
+    assert scheduler.pid is not None
+    return scheduler.pid
 
 
 def test_a_cancelled_run_leaves_no_process(place: Place) -> None:
