@@ -21,6 +21,7 @@ for commands in (experiment, embedded, remote):
 REQUESTS_FAULT = (400, 404, 409, 422)
 """What was asked for is wrong, or not there."""
 
+INTERRUPTED = 130
 WRONG_INPUT, FAILED, CANCELLED, UNREACHABLE, BUG = 2, 3, 4, 5, 1
 
 
@@ -31,23 +32,24 @@ def main() -> None:
         app()
     except SystemExit as end:
         # Typer takes Ctrl-C for itself and ends with 130, as a shell does.
-        sys.exit(CANCELLED if end.code == 130 else end.code)
-    except SpecError as error:
-        errors.print(str(error), markup=False)
-        sys.exit(WRONG_INPUT)
-    except AirflowRefused as error:
-        errors.print(str(error), markup=False)
-        sys.exit(WRONG_INPUT if error.status_code in REQUESTS_FAULT else UNREACHABLE)
-    except (AirflowUnreachable, StackError) as error:
-        errors.print(str(error), markup=False)
-        sys.exit(UNREACHABLE)
-    except ExperimentCancelledError as error:
-        errors.print(str(error), markup=False)
+        if end.code != INTERRUPTED:
+            raise
+        errors.print("Cancelled.")
         sys.exit(CANCELLED)
-    except DtxError as error:
+    except (DtxError, AirflowUnreachable, AirflowRefused, StackError) as error:
         errors.print(str(error), markup=False)
-        sys.exit(FAILED)
+        sys.exit(_exit_code(error))
     except Exception:  # noqa: BLE001 - a person should see what to report
         errors.print(traceback.format_exc(), markup=False)
         errors.print("This is a bug of dtx: please report it with the text above.")
         sys.exit(BUG)
+
+
+def _exit_code(error: Exception) -> int:
+    if isinstance(error, SpecError):
+        return WRONG_INPUT
+    if isinstance(error, ExperimentCancelledError):
+        return CANCELLED
+    if isinstance(error, AirflowRefused):
+        return WRONG_INPUT if error.status_code in REQUESTS_FAULT else UNREACHABLE
+    return UNREACHABLE if isinstance(error, AirflowUnreachable | StackError) else FAILED
