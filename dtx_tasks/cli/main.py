@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import traceback
 
@@ -28,6 +29,8 @@ WRONG_INPUT, FAILED, CANCELLED, UNREACHABLE, BUG = 2, 3, 4, 5, 1
 def main() -> None:
     """Runs one command and ends with its exit code."""
     errors = Console(stderr=True, soft_wrap=True, highlight=False)
+    # Whoever stops this command, by Ctrl-C or otherwise, stops what it has started.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         app()
     except SystemExit as end:
