@@ -129,7 +129,7 @@ def _begin(this: PackRound, job: FinetuneJob) -> Attempt | None:
     except DtxError as error:
         this.fail(job, error)
         return None
-    start = last_complete(local_path(f"{folder}/work"), writer(this.pack.resources))
+    start = last_complete(local_path(f"{folder}/scratch"), writer(this.pack.resources))
     step = step_of(start) if start else 0
     attempt = Attempt(
         number=earlier[-1].number + 1 if earlier else 1,
@@ -140,7 +140,7 @@ def _begin(this: PackRound, job: FinetuneJob) -> Attempt | None:
         error_class="TransientError",
     )
     for rank in range(this.pack.resources.processes):
-        remove(f"{folder}/work/outcome-{rank}.json")
+        remove(f"{folder}/scratch/outcome-{rank}.json")
     # What an earlier round gave up says nothing about this one.
     forget_failure("train", job.job_id, this.pack, this.layout)
     # Until it ends otherwise it counts as killed: nobody may be left to write that down.
@@ -170,7 +170,7 @@ def _end(this: PackRound, job: FinetuneJob, attempt: Attempt, held: Claim, exit_
         return
     except OSError as fault:
         outcome = Outcome(error_class="TransientError", message=f"The checkpoint could not be published: {fault}")
-    reached = last_complete(local_path(f"{folder}/work"), writer(this.pack.resources))
+    reached = last_complete(local_path(f"{folder}/scratch"), writer(this.pack.resources))
     ended = attempt.model_copy(update={"error_class": outcome.error_class, "reached_step": step_of(reached) if reached else attempt.reached_step})
     write_record(f"{folder}/attempts/{attempt.number}.json", ended)
     if outcome.error_class:
@@ -180,13 +180,13 @@ def _end(this: PackRound, job: FinetuneJob, attempt: Attempt, held: Claim, exit_
 
 def _outcome(folder: str, num_processes: int, exit_code: int) -> Outcome:
     """What the ranks said, a failure before a success; a pack that nothing was said about was killed."""
-    said = [read_record(f"{folder}/work/outcome-{rank}.json", Outcome) for rank in range(num_processes)]
+    said = [read_record(f"{folder}/scratch/outcome-{rank}.json", Outcome) for rank in range(num_processes)]
     known = [outcome for outcome in said if outcome]
     failed = [outcome for outcome in known if outcome.error_class]
     if failed:
         # One rank runs out of memory, the others only see that it is gone.
         return min(failed, key=lambda outcome: TELLING.index(outcome.error_class) if outcome.error_class in TELLING else len(TELLING))
-    if known and (exit_code == 0 or (local_path(f"{folder}/work/final").is_dir())):
+    if known and (exit_code == 0 or (local_path(f"{folder}/scratch/final").is_dir())):
         return known[0]
     return Outcome(
         error_class="TransientError",
@@ -202,7 +202,7 @@ def _publish(job: FinetuneJob, outcome: Outcome, held: Claim, layout: Layout, ma
         raise ClaimedError(f"{job.name} was taken over by another process.")
     remove(f"{folder}/result.json")
     remove(f"{folder}/checkpoint")
-    os.replace(local_path(f"{folder}/work/final"), local_path(f"{folder}/checkpoint"))
+    os.replace(local_path(f"{folder}/scratch/final"), local_path(f"{folder}/checkpoint"))
     files = manifest(f"{folder}/checkpoint")
     record = LLMCheckpoint(
         code_version=CODE_VERSIONS["train"],
@@ -223,7 +223,7 @@ def _publish(job: FinetuneJob, outcome: Outcome, held: Claim, layout: Layout, ma
         epoch=held.epoch,
     )
     write_record(f"{folder}/result.json", record)
-    remove(f"{folder}/work")
+    remove(f"{folder}/scratch")
 
 
 def _verdict(this: PackRound) -> int:

@@ -63,7 +63,7 @@ class JobFolder:
     @property
     def work(self) -> Path:
         """Where attempts leave checkpoints, and the last one its result."""
-        return local_path(f"{self.uri}/work")
+        return local_path(f"{self.uri}/scratch")
 
     @property
     def final(self) -> Path:
@@ -82,7 +82,7 @@ class JobFolder:
 
     def outcome_uri(self, rank: int) -> str:
         """Where a rank says how the attempt ended."""
-        return f"{self.uri}/work/outcome-{rank}.json"
+        return f"{self.uri}/scratch/outcome-{rank}.json"
 
     @contextmanager
     def locked(self) -> Iterator[None]:

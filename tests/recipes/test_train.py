@@ -109,7 +109,7 @@ def forget(trial: Trial) -> None:
 
 def spoil_a_newer_checkpoint(trial: Trial) -> None:
     """Leaves a checkpoint behind that was killed while it was written: its state is there, its weights are cut off."""
-    work = Path(f"{trial.job_folder()}/work")
+    work = Path(f"{trial.job_folder()}/scratch")
     newest = max(work.glob("checkpoint-*"), key=lambda path: int(path.name.removeprefix("checkpoint-")))
     spoiled = work / "checkpoint-39"
     spoiled.mkdir()
