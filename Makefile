@@ -1,6 +1,7 @@
 # Two commands matter: `make demo` shows it, `make test` tests it. `make help` lists the rest.
 SHELL := /bin/bash
 KEEP ?= 1
+UPGRADE ?= --upgrade
 
 # Processes that start each other all day need the bytecode that this would keep from being written.
 unexport PYTHONDONTWRITEBYTECODE
@@ -9,7 +10,7 @@ UV := $(or $(shell command -v uv),.uv/bin/uv)
 BIN := .venv/bin
 READY := .venv/.installed
 
-.PHONY: help demo test test-slow check format install lock docs clean
+.PHONY: help demo test test-slow check format install lock docs images clean
 
 help: ## List the commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -49,9 +50,15 @@ $(READY): requirements/embedded.lock pyproject.toml | $(UV)
 	python3.11 -m venv .uv
 	.uv/bin/pip install -q uv
 
-lock: | $(UV) ## Resolve the versions anew
-	$(UV) pip compile pyproject.toml --extra airflow --extra train --extra dev --universal --python-version 3.11 \
-		--generate-hashes --no-emit-index-url --no-header -q --upgrade -o requirements/embedded.lock
+COMPILE = $(UV) pip compile -q pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
+
+lock: | $(UV) ## Resolve the versions anew; the images' are among those of the embedded environment
+	$(COMPILE) --extra airflow --extra postgres --extra train --extra dev $(UPGRADE) -o requirements/embedded.lock
+	$(COMPILE) --extra train -c requirements/embedded.lock -o requirements/trainer.lock
+	$(COMPILE) --extra airflow --extra postgres -c requirements/embedded.lock -o requirements/airflow.lock
+
+images: ## Build the trainer's and Airflow's images with docker, podman or buildah; container/README.md
+	container/build
 
 clean: ## Remove the environment and everything that was made
 	rm -rf .venv .uv .dtx .pytest_cache .mypy_cache .ruff_cache

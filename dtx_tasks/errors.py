@@ -67,6 +67,14 @@ class TransientError(DtxError):
     exit_code = 75
 
 
+class HostMemoryError(ResourceError):
+    """A container used more memory than its limit; the next attempt gets half as much again."""
+
+
+class PreemptedError(TransientError):
+    """The cluster took the machine back: nobody's fault, and it may happen often."""
+
+
 class ExhaustedError(DtxError):
     """A retryable fault came back more often than its budget allows."""
 
@@ -83,6 +91,9 @@ class ClaimedError(DtxError):
 OUT_OF_MEMORY = ("out of memory", "not enough memory", "can't allocate memory")
 """What torch says on a GPU and on a CPU when memory runs out."""
 
+LOST_PEER = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "NCCL", "Gloo", "gloo", "Socket Timeout", "recvValue failed")
+"""What torch says when another rank is gone."""
+
 BY_NAME: dict[str, type[DtxError]] = {
     kind.__name__: kind
     for kind in (
@@ -91,7 +102,9 @@ BY_NAME: dict[str, type[DtxError]] = {
         DataError,
         DivergedError,
         ResourceError,
+        HostMemoryError,
         TransientError,
+        PreemptedError,
         ExhaustedError,
         ClaimedError,
     )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import tempfile
 from pathlib import Path
 
 
@@ -17,14 +19,17 @@ def root() -> str:
     return named if "://" in named else str(Path(named).resolve()) if named else str(home() / "store")
 
 
-def data_roots(team: str) -> tuple[Path, ...]:
+def data_roots(team: str) -> tuple[Path | str, ...]:
     """Folders that the paths of a request may lead into: the team's uploads, and those of DTX_DATA_ROOTS (separated by colons).
 
     Args:
         team: Whose request it is.
+
+    Returns:
+        Paths, and URIs of folders on S3 as they were written.
     """
-    named = [Path(item).resolve() for item in os.environ.get("DTX_DATA_ROOTS", "").split(":") if item]
-    return (Path(root()).resolve() / team / "uploads", *named)
+    named = [item.rstrip("/") for item in re.split(r":(?!//)", os.environ.get("DTX_DATA_ROOTS", "")) if item]
+    return tuple(item if "://" in item else Path(item).resolve() for item in (f"{root()}/{team}/uploads", *named))
 
 
 def schedules_folder() -> Path:
@@ -46,6 +51,34 @@ def bundled_folder(name: str) -> Path:
     return beside if beside.is_dir() else package / name
 
 
+def backend_name() -> str:
+    """Where stages run: DTX_BACKEND names a file of config/backends; else `local`."""
+    return os.environ.get("DTX_BACKEND") or "local"
+
+
+def grace_s() -> float:
+    """Seconds from the request to stop until processes are killed: DTX_GRACE_S, else 75.
+
+    The ranks have two thirds of it for a last checkpoint, their parent the rest for its way to storage.
+    """
+    return float(os.environ.get("DTX_GRACE_S", "75"))
+
+
 def retry_delay_s() -> float:
     """Seconds between two attempts of a task: DTX_RETRY_DELAY_S, else 10."""
     return float(os.environ.get("DTX_RETRY_DELAY_S", "10"))
+
+
+def cache_folder() -> Path:
+    """What is downloaded once for each machine, shared by all processes of it: DTX_CACHE, else beside temporary files."""
+    return Path(os.environ.get("DTX_CACHE") or Path(tempfile.gettempdir()) / "dtx-cache")
+
+
+def scratch_folder() -> Path:
+    """Where work for remote storage is done: DTX_SCRATCH, else beside temporary files."""
+    return Path(os.environ.get("DTX_SCRATCH") or Path(tempfile.gettempdir()) / "dtx-scratch")
+
+
+def claim_ttl_s() -> float:
+    """Seconds after which a claim on S3 that nobody renews is free: DTX_CLAIM_TTL_S, else 60."""
+    return float(os.environ.get("DTX_CLAIM_TTL_S", "60"))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from dtx_tasks.records import Layout, digest_of
 from dtx_tasks.spec import SPLITS
-from dtx_tasks.storage import copy_folder, exists, manifest, sha256_of, verify, write_bytes
+from dtx_tasks.storage import copy_folder, is_remote, manifest, put_file, sha256_of, verify
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,10 +31,10 @@ def hand_over(data: dict[str, Any], plan: ExperimentPlan, folder: Path, root: st
     layout, changed = Layout(root, plan.team), deepcopy(data)
     for definition in _definitions(changed, "datasets", "dataset"):
         for split in SPLITS:
-            if definition.get(split):
+            if definition.get(split) and not is_remote(definition[split]):
                 definition[split] = _upload_file((folder / Path(definition[split]).expanduser()).resolve(), layout)
     for definition in _definitions(changed, "llms", "llm"):
-        if not definition["source"].startswith("made:"):
+        if not definition["source"].startswith("made:") and not is_remote(definition["source"]):
             definition["source"] = _upload_folder((folder / Path(definition["source"]).expanduser()).resolve(), layout)
     return changed
 
@@ -47,15 +47,13 @@ def _definitions(data: dict[str, Any], axis: str, key: str) -> Iterator[dict[str
 
 
 def _upload_file(path: Path, layout: Layout) -> str:
-    uri = layout.upload(sha256_of(path)[:16], path.name)
-    if not exists(uri):
-        write_bytes(uri, path.read_bytes())
-    return uri
+    sha256 = sha256_of(path)
+    return put_file(path, layout.upload(sha256[:16], path.name), sha256)
 
 
 def _upload_folder(path: Path, layout: Layout) -> str:
-    files = manifest(str(path))
+    files = manifest(path)
     uri = layout.upload(digest_of([entry.model_dump() for entry in files]), path.name)
     if not verify(uri, files):
-        copy_folder(str(path), uri)
+        copy_folder(path, uri)
     return uri

@@ -99,7 +99,7 @@ class Runner:
             return
         ending, num_attempts = Ending.RETRY, 0
         while num_attempts < MOST_ATTEMPTS and ending in (Ending.RETRY, Ending.WAITING) and not self._is_stopped.is_set():
-            if is_blocked(stage, uri):
+            if is_blocked(stage, uri, self.run_key):
                 self._is_stopped.wait(POLL_S)
             else:
                 num_attempts += 1

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from dtx_tasks.records import FinetuneJob
     from dtx_tasks.spec import Resources
 
-BUDGETS = {"TransientError": 3, "ResourceError": 3, "DtxError": 1}
+BUDGETS = {"TransientError": 3, "PreemptedError": 20, "ResourceError": 3, "HostMemoryError": 1, "DtxError": 1}
 """Retries of each class without a new checkpoint: the failure table of docs/design.md."""
 
 DEFAULT_MICRO_BATCH_SIZE = 16
@@ -39,7 +39,7 @@ def micro_batch_size(job: FinetuneJob, resources: Resources, earlier: Sequence[A
     Raises:
         ExhaustedError: Not even one row fitted in this round; another one may have a larger machine.
     """
-    rows = job.hyperparameters.global_batch_size // resources.processes
+    rows = job.hyperparameters.global_batch_size // resources.num_processes
     most = job.hyperparameters.per_device_train_batch_size or DEFAULT_MICRO_BATCH_SIZE
     too_large = [attempt for attempt in earlier if attempt.error_class == "ResourceError"]
     for attempt in too_large:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dtx_tasks.errors import SpecError
 from dtx_tasks.records import ExperimentPlan, Layout, RunReference, slug
-from dtx_tasks.storage import create, list_names, read_record, write_record
+from dtx_tasks.storage import copy_folder, create, is_remote, list_names, put_file, read_record, write_record
 
 if TYPE_CHECKING:
-    from dtx_tasks.records import Record
+    from dtx_tasks.records import DatasetSource, FileSource, LLMSource, Record
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,7 @@ def write_plan(plan: ExperimentPlan, root: str) -> PlanUris:
         plan: What is to be done.
         root: The storage root.
     """
+    plan = _moved(plan, root) if is_remote(root) else plan
     uris = uris_of(plan, root)
     pairs: list[tuple[str, Record]] = [
         *zip(uris.bases, plan.bases, strict=True),
@@ -64,6 +66,39 @@ def write_plan(plan: ExperimentPlan, root: str) -> PlanUris:
     for uri, document in pairs:
         write_record(uri, document)
     return uris
+
+
+def _moved(plan: ExperimentPlan, root: str) -> ExperimentPlan:
+    """The plan with this machine's own files on storage: a pod does not see them."""
+    layout = Layout(root, plan.team)
+    datasets = {dataset.name: _moved_dataset(dataset, layout) for dataset in plan.datasets}
+    llms = {base.llm.llm_id: _moved_llm(base.llm, layout) for base in plan.bases}
+    return plan.model_copy(
+        update={
+            "datasets": tuple(datasets.values()),
+            "prepared": tuple(item.model_copy(update={"llm": llms[item.llm.llm_id], "dataset": datasets[item.dataset.name]}) for item in plan.prepared),
+            "bases": tuple(item.model_copy(update={"llm": llms[item.llm.llm_id]}) for item in plan.bases),
+        }
+    )
+
+
+def _moved_dataset(dataset: DatasetSource, layout: Layout) -> DatasetSource:
+    return dataset.model_copy(update={"files": {split: _moved_file(file, layout) for split, file in dataset.files.items()}})
+
+
+def _moved_file(file: FileSource, layout: Layout) -> FileSource:
+    if is_remote(file.path):
+        return file
+    path = Path(file.path)
+    return file.model_copy(update={"path": put_file(path, layout.upload(file.sha256[:16], path.name), file.sha256)})
+
+
+def _moved_llm(llm: LLMSource, layout: Layout) -> LLMSource:
+    if llm.kind == "made" or is_remote(llm.source):
+        return llm
+    uri = layout.upload(llm.revision[:16], Path(llm.source).name)
+    copy_folder(Path(llm.source), uri)
+    return llm.model_copy(update={"source": uri})
 
 
 def read_plan(uri: str) -> ExperimentPlan:

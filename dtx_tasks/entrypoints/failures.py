@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from dtx_tasks.entrypoints.attempts import BUDGETS, attempts_of, is_exhausted
 from dtx_tasks.errors import BY_NAME, DtxError, kind_of
 from dtx_tasks.records import FailureRecord, Layout
 from dtx_tasks.storage import read_record, remove, write_record
+from dtx_tasks.train.checkpoint import last_step
 
 if TYPE_CHECKING:
-    from dtx_tasks.records import StageDocument
+    from dtx_tasks.records import Pack, StageDocument
 
 
 def failure_uri(stage: str, item_id: str, document: StageDocument, layout: Layout) -> str:
@@ -44,6 +46,45 @@ def note_failure(
     )
     write_record(failure_uri(stage, item_id, document, layout), record)
     return record
+
+
+def count_failure(stage: str, item_id: str, document: StageDocument, layout: Layout, run_key: str, error: DtxError) -> FailureRecord:
+    """Writes a failure down, for good when its class has used up its retries in this round.
+
+    Args:
+        stage: Where it happened.
+        item_id: Of what has no result.
+        document: Of the experiment.
+        layout: Where the experiment's folder is.
+        run_key: The round of attempts.
+        error: What happened.
+    """
+    before = failure(stage, item_id, document, layout)
+    is_same = before is not None and (before.run_key, before.error_class) == (run_key, kind_of(error))
+    count = before.count + 1 if before and is_same else 1
+    is_final = error.is_final or count > BUDGETS.get(kind_of(error), 0)
+    return note_failure(stage, item_id, document, layout, run_key, error, is_final, count)
+
+
+def note_attempt(job_id: str, document: Pack, layout: Layout, run_key: str, error: DtxError) -> None:
+    """Writes down how the last attempt at a job ended, from outside: nobody was left inside to do it.
+
+    Args:
+        job_id: Of the job.
+        document: Of the experiment.
+        layout: Where everything is.
+        run_key: The round of attempts.
+        error: What ended it.
+    """
+    attempts = attempts_of(layout.job(job_id))
+    if attempts and attempts[-1].run_key == run_key:
+        reached = last_step(f"{layout.job(job_id)}/scratch", document.resources)
+        attempts[-1] = attempts[-1].model_copy(update={"error_class": kind_of(error), "reached_step": max(reached, attempts[-1].reached_step)})
+        write_record(f"{layout.job(job_id)}/attempts/{attempts[-1].number}.json", attempts[-1])
+        note_failure("train", job_id, document, layout, run_key, error, is_exhausted(error, attempts, run_key))
+    else:
+        # It ended before it began.
+        count_failure("train", job_id, document, layout, run_key, error)
 
 
 def failure(stage: str, item_id: str, document: StageDocument, layout: Layout) -> FailureRecord | None:

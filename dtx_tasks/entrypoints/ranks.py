@@ -14,30 +14,31 @@ import psutil
 
 from dtx_tasks.catalog import config_folder
 from dtx_tasks.entrypoints.gpus import num_gpus
+from dtx_tasks.entrypoints.nodes import PORT
+from dtx_tasks.settings import grace_s
 from dtx_tasks.tether import adopt_orphans, end_with_parent, reap_orphans
 
 if TYPE_CHECKING:
+    from dtx_tasks.entrypoints.nodes import Node
     from dtx_tasks.records import Pack
-
-GRACE_S = 60.0
-"""For the ranks to write a last checkpoint after SIGTERM."""
 
 POLL_S = 0.2
 
 
-def run_ranks(pack: Pack, document_uri: str, job_ids: list[str]) -> int:
+def run_ranks(pack: Pack, document_uri: str, job_ids: list[str], node: Node) -> int:
     """Trains jobs and waits for the end of every process that takes part.
 
     Args:
         pack: Whose jobs, and on what.
         document_uri: Of the pack.
         job_ids: The jobs to train.
+        node: The machine that this is.
 
     Returns:
         The launcher's exit code; launchers collapse the ranks' codes, so their outcomes say more.
     """
     program = ["--module", "dtx_tasks.train", "--document", document_uri, "--jobs", ",".join(job_ids)]
-    command = [sys.executable, "-m", "accelerate.commands.launch", *launch_arguments(pack), *program]
+    command = [sys.executable, "-m", "accelerate.commands.launch", *launch_arguments(pack, node), *program]
     adopt_orphans()
     launcher = subprocess.Popen(command, env=_environment(pack), start_new_session=True, preexec_fn=_tether)
     previous = signal.signal(signal.SIGTERM, lambda _number, _frame: _tell_all(signal.SIGTERM))
@@ -50,17 +51,20 @@ def run_ranks(pack: Pack, document_uri: str, job_ids: list[str]) -> int:
     return exit_code
 
 
-def launch_arguments(pack: Pack) -> list[str]:
-    """What `accelerate launch` is told."""
+def launch_arguments(pack: Pack, node: Node) -> list[str]:
+    """What `accelerate launch` is told on one machine."""
     resources = pack.resources
-    arguments = ["--num_machines", "1", "--num_processes", str(resources.processes), "--mixed_precision", "no", "--dynamo_backend", "no"]
+    arguments = ["--num_machines", str(resources.nodes), "--num_processes", str(resources.num_processes), "--mixed_precision", "no", "--dynamo_backend", "no"]
     if resources.deepspeed:
         config = config_folder() / "deepspeed" / f"{resources.deepspeed}.json"
-        arguments += ["--use_deepspeed", "--deepspeed_config_file", str(config)]
-    elif resources.processes > 1:
+        # Its own way to several machines is ssh.
+        arguments += ["--use_deepspeed", "--deepspeed_config_file", str(config), "--deepspeed_multinode_launcher", "standard"]
+    elif resources.num_processes > 1:
         # `--cpu --num_processes 2` silently runs one process (accelerate#2741); this starts two on a CPU as well.
         arguments += ["--multi_gpu"]
-    if resources.deepspeed or resources.processes > 1:
+    if resources.nodes > 1:
+        arguments += ["--machine_rank", str(node.rank), "--main_process_ip", node.coordinator, "--main_process_port", str(PORT), "--rdzv_backend", "static"]
+    elif resources.deepspeed or resources.processes > 1:
         arguments += ["--main_process_port", str(_free_port())]
     return arguments
 
@@ -83,7 +87,7 @@ def _tether() -> None:
 
 def _wait_for_the_rest() -> None:
     """The launcher may end before its ranks have written their checkpoint; ranks may have sessions of their own."""
-    deadline = time.monotonic() + GRACE_S
+    deadline = time.monotonic() + grace_s() * 0.8
     while time.monotonic() < deadline:
         reap_orphans()
         if not psutil.Process().children(recursive=True):

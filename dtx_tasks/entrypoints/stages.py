@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import traceback
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
-from dtx_tasks.entrypoints.attempts import BUDGETS
-from dtx_tasks.entrypoints.failures import failure, forget_failure, note_failure, reason
+from dtx_tasks.entrypoints.failures import count_failure, forget_failure, reason
 from dtx_tasks.entrypoints.gpus import use_gpus
+from dtx_tasks.entrypoints.nodes import Node
 from dtx_tasks.entrypoints.train import train_pack
-from dtx_tasks.errors import OUT_OF_MEMORY, ClaimedError, DtxError, ResourceError, SpecError, TransientError, kind_of
+from dtx_tasks.errors import OUT_OF_MEMORY, ClaimedError, DtxError, ResourceError, SpecError, TransientError
 from dtx_tasks.fetch.fetch import fetched
 from dtx_tasks.records import BaseDocument, Layout, Pack, PreparedDataset, PrepareDocument, StageDocument
 from dtx_tasks.storage import claim, read_record
@@ -54,6 +54,17 @@ class Call:
         return found
 
 
+def owner_of(stage: str, document_uri: str, run_key: str) -> str:
+    """Who claims: one attempt of a round at a time, so that a later one may take over what an earlier one held on S3.
+
+    Args:
+        stage: What is run.
+        document_uri: What it is run on.
+        run_key: The round of attempts.
+    """
+    return f"{stage} {document_uri} {run_key}"
+
+
 def fetch(call: Call) -> int:
     """Brings a base LLM to storage."""
     from dtx_tasks.fetch import fetch
@@ -79,7 +90,8 @@ def prepare(call: Call) -> int:
 def train(call: Call) -> int:
     """Trains the jobs of a pack."""
     document = call.document(Pack)
-    with slot(document, call):
+    # The first machine of a pack holds the place of all.
+    with slot(document, call) if Node.this().rank == 0 else nullcontext():
         try:
             return train_pack(document, call.document_uri, call.run_key, call.owner)
         except DtxError:
@@ -88,7 +100,7 @@ def train(call: Call) -> int:
             known = _known(error)
             for job in document.jobs:
                 if trained(job, call.layout) is None:
-                    _note("train", job.job_id, document, call, known)
+                    count_failure("train", job.job_id, document, call.layout, call.run_key, known)
             raise known from error
 
 
@@ -152,11 +164,11 @@ def noted(stage: str, item_id: str, document: StageDocument, call: Call) -> Iter
     except ClaimedError:
         raise
     except DtxError as error:
-        _note(stage, item_id, document, call, error)
+        count_failure(stage, item_id, document, call.layout, call.run_key, error)
         raise
     except Exception as error:
         known = _known(error)
-        _note(stage, item_id, document, call, known)
+        count_failure(stage, item_id, document, call.layout, call.run_key, known)
         raise known from error
     forget_failure(stage, item_id, document, call.layout)
 
@@ -178,14 +190,6 @@ def _need_one_prepared(document: BaseDocument, call: Call) -> None:
     for prepared_id in document.prepared_ids:
         _need("prepare", prepared_id, document, call)
     _need("fetch", document.llm.llm_id, document, call)
-
-
-def _note(stage: str, item_id: str, document: StageDocument, call: Call, error: DtxError) -> None:
-    before = failure(stage, item_id, document, call.layout)
-    is_same = before is not None and (before.run_key, before.error_class) == (call.run_key, kind_of(error))
-    count = before.count + 1 if before and is_same else 1
-    is_final = error.is_final or count > BUDGETS.get(kind_of(error), 0)
-    note_failure(stage, item_id, document, call.layout, call.run_key, error, is_final, count)
 
 
 def _need(stage: str, item_id: str, document: StageDocument, call: Call) -> None:

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import json
-import os
+import time
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from dtx_tasks.entrypoints.attempts import attempts_of, is_exhausted, micro_batch_size
 from dtx_tasks.entrypoints.failures import failure, forget_failure, note_failure, reason
+from dtx_tasks.entrypoints.mirror import Mirror, forget_others, mirrored, restore
+from dtx_tasks.entrypoints.nodes import Node, give_orders, take_orders
 from dtx_tasks.entrypoints.ranks import run_ranks
 from dtx_tasks.errors import BY_NAME, ClaimedError, DtxError, ExhaustedError, TransientError
 from dtx_tasks.plan import CODE_VERSIONS
-from dtx_tasks.records import Attempt, Layout, LLMCheckpoint, digest_of
-from dtx_tasks.storage import claim, local_path, manifest, read_record, remove, write_record
+from dtx_tasks.records import Attempt, FetchedLLM, Layout, LLMCheckpoint, PreparedDataset, digest_of
+from dtx_tasks.storage import bring, claim, put_folder, read_record, remove, workplace, write_record
 from dtx_tasks.tracking import published_live
-from dtx_tasks.train.checkpoint import last_complete, step_of, writer
+from dtx_tasks.train.checkpoint import last_step
 from dtx_tasks.train.outcome import Outcome
 from dtx_tasks.train.record import inputs_of, trained
 
@@ -26,6 +28,9 @@ if TYPE_CHECKING:
 
 TELLING = ("ResourceError", "DivergedError", "DataError", "SpecError", "TransientError")
 """Of several ranks' failures the one that says most counts."""
+
+PEERS_S = 30.0
+"""For other machines to say why they failed, when this one only lost sight of them."""
 
 
 @dataclass(frozen=True)
@@ -37,17 +42,28 @@ class PackRound:
         document_uri: Of the pack.
         run_key: The round of attempts.
         owner: Who asks, for the claims.
+        node: The machine that this is.
     """
 
     pack: Pack
     document_uri: str
     run_key: str
     owner: str
+    node: Node = field(default_factory=Node)
 
     @property
     def layout(self) -> Layout:
         """Where everything is."""
         return Layout.of(self.document_uri)
+
+    @property
+    def orders(self) -> str:
+        """Where the first machine tells the others what to do."""
+        return f"{self.layout.experiment(self.pack.experiment_name, self.pack.plan_id)}/orders/{self.pack.pack_id}"
+
+    def ranks(self, node: int) -> range:
+        """The ranks on one machine."""
+        return range(node * self.pack.resources.processes, (node + 1) * self.pack.resources.processes)
 
     def open_jobs(self) -> list[FinetuneJob]:
         """Jobs with neither a result nor a failure that is final in this round."""
@@ -82,16 +98,64 @@ def train_pack(pack: Pack, document_uri: str, run_key: str, owner: str) -> int:
         ClaimedError: What is left is being trained by somebody else.
         DtxError: A failure that can be retried, or the first one when every job failed.
     """
-    this = PackRound(pack, document_uri, run_key, owner)
+    this = PackRound(pack, document_uri, run_key, owner, Node.this())
+    if this.node.rank > 0:
+        return _follow(this)
     with ExitStack() as held:
         claims = _claim_free(this, held)
         attempts = {job_id: attempt for job_id in claims if (attempt := _begin(this, _job(pack, job_id)))}
+        give_orders(this.orders, this.node, {job_id: attempt.started_from_step for job_id, attempt in attempts.items()})
         if attempts:
-            with published_live([_job(pack, job_id) for job_id in attempts], pack, this.layout):
-                exit_code = run_ranks(pack, document_uri, list(attempts))
+            mirrors = [Mirror(this.layout.job(job_id), 0, claims[job_id].is_mine) for job_id in attempts]
+            with published_live([_job(pack, job_id) for job_id in attempts], pack, this.layout), mirrored(mirrors):
+                exit_code = run_ranks(pack, document_uri, list(attempts), this.node)
             for job_id, attempt in attempts.items():
                 _end(this, _job(pack, job_id), attempt, claims[job_id], exit_code)
     return _verdict(this)
+
+
+def _follow(this: PackRound) -> int:
+    """Trains what the first machine says, and tells it how that ended."""
+    orders = take_orders(this.orders, this.node)
+    for job_id, step in orders.started_from.items():
+        _bring_inputs(_job(this.pack, job_id), this.layout)
+        restore(this.layout.job(job_id), step, this.pack.resources)
+    if not orders.started_from:
+        return 0
+    with mirrored([Mirror(this.layout.job(job_id), this.node.rank, lambda: True) for job_id in orders.started_from]):
+        exit_code = run_ranks(this.pack, this.document_uri, list(orders.started_from), this.node)
+    failures = [outcome for job_id in orders.started_from for outcome in _tell(this, this.layout.job(job_id))]
+    if failures:
+        worst = min(failures, key=_telling)
+        raise BY_NAME[worst.error_class](worst.message, worst.hint)
+    if exit_code:
+        raise TransientError(f"The training process ended without saying how (exit code {exit_code}).")
+    return 0
+
+
+def _tell(this: PackRound, folder: str) -> list[Outcome]:
+    """Copies the failures of this machine's ranks to where the first machine looks for them."""
+    found = {rank: outcome for rank in this.ranks(this.node.rank) if (outcome := _said(folder, rank))}
+    for rank, outcome in found.items():
+        write_record(f"{folder}/scratch/outcome-{rank}.json", outcome)
+    return [outcome for outcome in found.values() if outcome.error_class]
+
+
+def _said(folder: str, rank: int) -> Outcome | None:
+    """How a rank of this machine ended, in its own words."""
+    return read_record(str(workplace(f"{folder}/scratch") / f"outcome-{rank}.json"), Outcome)
+
+
+def _telling(outcome: Outcome) -> int:
+    return TELLING.index(outcome.error_class) if outcome.error_class in TELLING else len(TELLING)
+
+
+def _bring_inputs(job: FinetuneJob, layout: Layout) -> None:
+    """Before the ranks look for them, which would all at once."""
+    llm, prepared = layout.llm(job.llm.llm_id), layout.prepared(job.prepared_id)
+    for folder, record in ((llm, read_record(f"{llm}/fetched.json", FetchedLLM)), (prepared, read_record(f"{prepared}/prepared.json", PreparedDataset))):
+        if record:
+            bring(f"{folder}/files", record.files)
 
 
 def _job(pack: Pack, job_id: str) -> FinetuneJob:
@@ -129,8 +193,10 @@ def _begin(this: PackRound, job: FinetuneJob) -> Attempt | None:
     except DtxError as error:
         this.fail(job, error)
         return None
-    start = last_complete(local_path(f"{folder}/scratch"), writer(this.pack.resources))
-    step = step_of(start) if start else 0
+    _bring_inputs(job, this.layout)
+    step = last_step(f"{folder}/scratch", this.pack.resources)
+    forget_others(folder, step)
+    restore(folder, step, this.pack.resources)
     attempt = Attempt(
         number=earlier[-1].number + 1 if earlier else 1,
         run_key=this.run_key,
@@ -139,7 +205,7 @@ def _begin(this: PackRound, job: FinetuneJob) -> Attempt | None:
         reached_step=step,
         error_class="TransientError",
     )
-    for rank in range(this.pack.resources.processes):
+    for rank in range(this.pack.resources.num_processes):
         remove(f"{folder}/scratch/outcome-{rank}.json")
     # What an earlier round gave up says nothing about this one.
     forget_failure("train", job.job_id, this.pack, this.layout)
@@ -159,7 +225,7 @@ def _missing_input(this: PackRound, job: FinetuneJob) -> DtxError | None:
 def _end(this: PackRound, job: FinetuneJob, attempt: Attempt, held: Claim, exit_code: int) -> None:
     """Publishes a job's checkpoint, or writes down why there is none."""
     folder = this.layout.job(job.job_id)
-    outcome = _outcome(folder, this.pack.resources.processes, exit_code)
+    outcome = _outcome(this, folder, exit_code)
     try:
         if not outcome.error_class:
             _publish(job, outcome, held, this.layout, f"{this.pack.experiment_name} {this.pack.plan_id}")
@@ -170,23 +236,25 @@ def _end(this: PackRound, job: FinetuneJob, attempt: Attempt, held: Claim, exit_
         return
     except OSError as fault:
         outcome = Outcome(error_class="TransientError", message=f"The checkpoint could not be published: {fault}")
-    reached = last_complete(local_path(f"{folder}/scratch"), writer(this.pack.resources))
-    ended = attempt.model_copy(update={"error_class": outcome.error_class, "reached_step": step_of(reached) if reached else attempt.reached_step})
+    reached = last_step(f"{folder}/scratch", this.pack.resources)
+    ended = attempt.model_copy(update={"error_class": outcome.error_class, "reached_step": max(reached, attempt.reached_step)})
     write_record(f"{folder}/attempts/{attempt.number}.json", ended)
     if outcome.error_class:
         error = BY_NAME[outcome.error_class](outcome.message, outcome.hint)
         this.fail(job, error, is_exhausted(error, attempts_of(folder), this.run_key))
 
 
-def _outcome(folder: str, num_processes: int, exit_code: int) -> Outcome:
+def _outcome(this: PackRound, folder: str, exit_code: int) -> Outcome:
     """What the ranks said, a failure before a success; a pack that nothing was said about was killed."""
-    said = [read_record(f"{folder}/scratch/outcome-{rank}.json", Outcome) for rank in range(num_processes)]
-    known = [outcome for outcome in said if outcome]
+    known = [outcome for rank in this.ranks(0) if (outcome := _said(folder, rank))]
+    is_saved = exit_code == 0 or (workplace(f"{folder}/scratch") / "final").is_dir()
+    if this.pack.resources.nodes > 1 and not (known and is_saved):
+        known += _of_peers(this, folder)
     failed = [outcome for outcome in known if outcome.error_class]
     if failed:
         # One rank runs out of memory, the others only see that it is gone.
-        return min(failed, key=lambda outcome: TELLING.index(outcome.error_class) if outcome.error_class in TELLING else len(TELLING))
-    if known and (exit_code == 0 or (local_path(f"{folder}/scratch/final").is_dir())):
+        return min(failed, key=_telling)
+    if known and is_saved:
         return known[0]
     return Outcome(
         error_class="TransientError",
@@ -195,15 +263,23 @@ def _outcome(folder: str, num_processes: int, exit_code: int) -> Outcome:
     )
 
 
+def _of_peers(this: PackRound, folder: str) -> list[Outcome]:
+    """What the ranks of the other machines said, as far as they say it in time."""
+    others = [rank for node in range(1, this.pack.resources.nodes) for rank in this.ranks(node)]
+    deadline, found = time.monotonic() + PEERS_S, dict[int, Outcome]()
+    while time.monotonic() < deadline and len(found) < len(others):
+        found |= {rank: said for rank in others if (said := read_record(f"{folder}/scratch/outcome-{rank}.json", Outcome))}
+        time.sleep(1.0)
+    return list(found.values())
+
+
 def _publish(job: FinetuneJob, outcome: Outcome, held: Claim, layout: Layout, made_for: str) -> None:
     """Moves the checkpoint to its place and vouches for it, unless somebody took the job over."""
     folder = layout.job(job.job_id)
-    if not held.is_mine():
-        raise ClaimedError(f"{job.name} was taken over by another process.")
+    held.check()
     remove(f"{folder}/result.json")
-    remove(f"{folder}/checkpoint")
-    os.replace(local_path(f"{folder}/scratch/final"), local_path(f"{folder}/checkpoint"))
-    files = manifest(f"{folder}/checkpoint")
+    files = put_folder(workplace(f"{folder}/scratch") / "final", f"{folder}/checkpoint")
+    held.check()
     record = LLMCheckpoint(
         code_version=CODE_VERSIONS["train"],
         inputs=inputs_of(job, layout) or {},

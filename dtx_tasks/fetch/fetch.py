@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import json
-import os
 import struct
 from math import prod
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dtx_tasks.errors import ClaimedError, DataError
 from dtx_tasks.plan import CODE_VERSIONS
 from dtx_tasks.records import BaseDocument, FetchedLLM, Layout, digest_of
-from dtx_tasks.storage import claim, copy_folder, local_path, manifest, read_record, remove, verify, write_record
+from dtx_tasks.storage import claim, copy_folder, download, is_remote, manifest_of, put_folder, read_record, remove, verify, workplace, write_record
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    from dtx_tasks.records import FileEntry, LLMSource
+    from dtx_tasks.records import LLMSource
+    from dtx_tasks.storage import Claim
 
 
 def fetch(document: BaseDocument, layout: Layout, owner: str) -> FetchedLLM:
@@ -39,7 +38,7 @@ def fetch(document: BaseDocument, layout: Layout, owner: str) -> FetchedLLM:
     if held is None:
         raise ClaimedError(f"{document.llm.name} is being fetched by another process.")
     with held:
-        return fetched(folder) or _fetch(document.llm, folder)
+        return fetched(folder) or _fetch(document.llm, folder, held)
 
 
 def fetched(folder: str) -> FetchedLLM | None:
@@ -49,30 +48,38 @@ def fetched(folder: str) -> FetchedLLM | None:
     return record if is_valid else None
 
 
-def _fetch(llm: LLMSource, folder: str) -> FetchedLLM:
-    partial = f"{folder}/partial"
-    remove(partial)
+def _fetch(llm: LLMSource, folder: str, held: Claim) -> FetchedLLM:
+    partial = workplace(f"{folder}/partial")
+    remove(str(partial))
     if llm.kind == "made":
-        _make(llm.source, local_path(partial))
+        _make(llm.source, partial)
     else:
-        copy_folder(llm.source, partial)
-    files = manifest(partial)
-    content = digest_of([entry.model_dump() for entry in files], 64)
-    if llm.kind == "local" and content != llm.revision:
-        raise DataError(f"{llm.source} has changed since the experiment was planned.", "Start the experiment again.")
-    remove(f"{folder}/files")
-    os.replace(local_path(partial), local_path(f"{folder}/files"))
+        _copy(llm, partial)
+    num_parameters = _num_parameters(partial)
+    held.check()
+    files = put_folder(partial, f"{folder}/files")
     record = FetchedLLM(
         code_version=CODE_VERSIONS["fetch"],
         inputs={},
-        digest=content,
+        digest=digest_of([entry.model_dump() for entry in files], 64),
         libraries={},
         llm_id=llm.llm_id,
         files=files,
-        num_parameters=_num_parameters(local_path(f"{folder}/files"), files),
+        num_parameters=num_parameters,
     )
+    held.check()
     write_record(f"{folder}/fetched.json", record)
     return record
+
+
+def _copy(llm: LLMSource, folder: Path) -> None:
+    files = manifest_of(llm.source)
+    if digest_of([entry.model_dump() for entry in files], 64) != llm.revision:
+        raise DataError(f"{llm.source} has changed since the experiment was planned.", "Start the experiment again.")
+    if is_remote(llm.source):
+        download(llm.source, files, folder)
+    else:
+        copy_folder(Path(llm.source), str(folder))
 
 
 def _make(recipe: str, folder: Path) -> None:
@@ -86,13 +93,12 @@ def _print_progress(step: int, total: int, loss: float) -> None:
     print(json.dumps({"event": "making", "step": step, "total": total, "loss": round(loss, 4)}), flush=True)
 
 
-def _num_parameters(folder: Path, files: tuple[FileEntry, ...]) -> int:
+def _num_parameters(folder: Path) -> int:
     """Counted from the headers of the safetensors files (format: 8 bytes of length, then JSON); 0 where there are none."""
     total = 0
-    for entry in files:
-        if entry.path.endswith(".safetensors"):
-            with (folder / entry.path).open("rb") as file:
-                (length,) = struct.unpack("<Q", file.read(8))
-                header = json.loads(file.read(length))
-            total += sum(prod(tensor["shape"]) for name, tensor in header.items() if name != "__metadata__")
+    for path in folder.rglob("*.safetensors"):
+        with path.open("rb") as file:
+            (length,) = struct.unpack("<Q", file.read(8))
+            header = json.loads(file.read(length))
+        total += sum(prod(tensor["shape"]) for name, tensor in header.items() if name != "__metadata__")
     return total

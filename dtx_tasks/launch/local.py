@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING
 
 import psutil
 
+from dtx_tasks.settings import grace_s
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-
-GRACE_S = 75.0
-"""From SIGTERM to SIGKILL: the ranks' own grace for a last checkpoint, and a little more."""
 
 KILLED_S = 5.0
 """For the kernel to clear away what was killed."""
@@ -56,16 +55,12 @@ class LocalProcess:
         """Its exit code; negative for the signal that ended it."""
         return self._process.wait()
 
-    def stop(self, grace_s: float = GRACE_S) -> None:
-        """Asks it to end, waits, and ends whatever of it is left.
-
-        Args:
-            grace_s: Seconds to wait for a last checkpoint.
-        """
+    def stop(self) -> None:
+        """Asks it to end, waits for a last checkpoint, and ends whatever of it is left."""
         below = _descendants(self._process.pid)
         self._process.terminate()
         try:
-            self._process.wait(grace_s)
+            self._process.wait(grace_s())
         except subprocess.TimeoutExpired:
             self._process.kill()
         for process in below:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from enum import Enum
 from typing import TYPE_CHECKING, TypeVar
 
-from dtx_tasks.entrypoints.failures import failure
+from dtx_tasks.entrypoints.failures import count_failure, failure, note_attempt
+from dtx_tasks.entrypoints.stages import owner_of
 from dtx_tasks.errors import ClaimedError, DataError, DivergedError, SpecError
 from dtx_tasks.fetch.fetch import fetched
 from dtx_tasks.prepare.record import prepared
@@ -16,6 +17,9 @@ from dtx_tasks.train.record import trained
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from dtx_tasks.errors import DtxError
+    from dtx_tasks.records import FailureRecord
 
 Document = TypeVar("Document", bound=StageDocument)
 
@@ -45,10 +49,32 @@ def ending_of(stage: str, document_uri: str, exit_code: int, run_key: str) -> En
         return Ending.DONE
     if exit_code == ClaimedError.exit_code:
         return Ending.WAITING
-    document, layout = _read(stage, document_uri)
-    failures = [found for item_id in _unfinished(stage, document, layout) if (found := failure(stage, item_id, document, layout))]
+    failures = failures_of(stage, document_uri)
     is_final = exit_code in FINAL_CODES or (failures and all(found.is_final and found.run_key == run_key for found in failures))
     return Ending.FINAL if is_final else Ending.RETRY
+
+
+def failures_of(stage: str, document_uri: str) -> list[FailureRecord]:
+    """What is written down about everything of a document that has no result."""
+    document, layout = _read(stage, document_uri)
+    return [found for item_id in _unfinished(stage, document, layout) if (found := failure(stage, item_id, document, layout))]
+
+
+def note_ending(stage: str, document_uri: str, run_key: str, error: DtxError) -> None:
+    """Writes down how an attempt ended that could not say so itself.
+
+    Args:
+        stage: What was run.
+        document_uri: What it was run on.
+        run_key: The round of attempts.
+        error: What ended it.
+    """
+    document, layout = _read(stage, document_uri)
+    for item_id in _unfinished(stage, document, layout):
+        if stage == "train" and isinstance(document, Pack):
+            note_attempt(item_id, document, layout, run_key, error)
+        else:
+            count_failure(stage, item_id, document, layout, run_key, error)
 
 
 def is_finished(stage: str, document_uri: str) -> bool:
@@ -57,23 +83,39 @@ def is_finished(stage: str, document_uri: str) -> bool:
     return not list(_unfinished(stage, document, layout))
 
 
-def is_blocked(stage: str, document_uri: str) -> bool:
-    """Whether everything that is left is being done by somebody else, or the experiment's parallelism is used up."""
+def is_blocked(stage: str, document_uri: str, run_key: str) -> bool:
+    """Whether everything that is left is being done by somebody else, or the experiment's parallelism is used up.
+
+    Args:
+        stage: What is to be run.
+        document_uri: What it is to be run on.
+        run_key: The round of attempts: what an earlier attempt of it holds does not count.
+    """
     document, layout = _read(stage, document_uri)
+    asker = owner_of(stage, document_uri, run_key)
     left = list(_unfinished(stage, document, layout))
-    if left and all(is_claimed(f"{_folder(stage, item_id, document, layout)}/claim.json") for item_id in left):
+    if left and all(is_claimed(f"{_folder(stage, item_id, document, layout)}/claim.json", asker) for item_id in left):
         return True
     if stage in ("fetch", "prepare") or not isinstance(document, Pack | BaseDocument):
         return False
     slots = f"{layout.experiment(document.experiment_name, document.plan_id)}/slots"
-    return all(is_claimed(f"{slots}/{number}.json") for number in range(document.parallelism))
+    return all(is_claimed(f"{slots}/{number}.json", asker) for number in range(document.parallelism))
 
 
-def _read(stage: str, document_uri: str) -> tuple[StageDocument, Layout]:
+def read_document(stage: str, document_uri: str) -> StageDocument:
+    """The document of a stage.
+
+    Raises:
+        SpecError: There is none, or one of another kind.
+    """
     document = read_record(document_uri, DOCUMENTS[stage])
     if document is None:
         raise SpecError(f"{document_uri} is no document of the stage {stage!r}.", "Plan the experiment again.")
-    return document, Layout.of(document_uri)
+    return document
+
+
+def _read(stage: str, document_uri: str) -> tuple[StageDocument, Layout]:
+    return read_document(stage, document_uri), Layout.of(document_uri)
 
 
 def _unfinished(stage: str, document: StageDocument, layout: Layout) -> Iterator[str]:

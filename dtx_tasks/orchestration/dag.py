@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import DAG, TriggerRule, literal, task, task_group
 
-from dtx_tasks.orchestration.operator import StageOperator
+from dtx_tasks.catalog.backend import load_backend
 from dtx_tasks.orchestration.tasks import list_packs, list_prepare, plan_run, register_best, report_run, select_best
 from dtx_tasks.settings import retry_delay_s
 
 if TYPE_CHECKING:
     from airflow.sdk import Param
 
-STAGE_RETRIES = 8
+STAGE_RETRIES = 24
 """At most so many; the stages themselves refuse earlier, by the budgets of the failure table."""
 
 REGISTER_RETRIES = 10
@@ -82,11 +82,22 @@ def _build(team: str, spec_file: str | None) -> None:
 
 
 def _mapped(stage: str, uris: Any, **settings: Any) -> Any:
-    return StageOperator.partial(task_id=stage, stage=stage, map_index_template=GRID_NAME, **_retries(), **settings).expand(document_uri=uris)
+    return _operator().partial(task_id=stage, stage=stage, map_index_template=GRID_NAME, **_retries(), **settings).expand(document_uri=uris)
 
 
-def _stage(stage: str, **settings: Any) -> StageOperator:
-    return StageOperator(task_id=stage, stage=stage, map_index_template=GRID_NAME, **_retries(), **settings)
+def _stage(stage: str, **settings: Any) -> Any:
+    return _operator()(task_id=stage, stage=stage, map_index_template=GRID_NAME, **_retries(), **settings)
+
+
+def _operator() -> Any:
+    """What runs stages on this backend; the provider for Kubernetes takes seconds to import."""
+    if load_backend().backend == "kubernetes":
+        from dtx_tasks.orchestration.pods import PodStageOperator
+
+        return PodStageOperator
+    from dtx_tasks.orchestration.operator import StageOperator
+
+    return StageOperator
 
 
 def _light() -> dict[str, Any]:

@@ -10,13 +10,13 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from dtx_tasks.entrypoints.documents import find_run, note_run, read_plan, uris_of, write_plan
 from dtx_tasks.entrypoints.planning import plan_document
-from dtx_tasks.errors import ClaimedError, DtxError, SpecError, TransientError
+from dtx_tasks.errors import ClaimedError, DtxError, Mistake, SpecError, TransientError
 from dtx_tasks.records import BestVersion, Layout, RegisteredLLM, RunReference
-from dtx_tasks.resolve import Origin
+from dtx_tasks.resolve import Allowed, Origin
 from dtx_tasks.settings import data_roots, root
 from dtx_tasks.spec import SpecDocument, load_text
 from dtx_tasks.spec.form import spec_of
-from dtx_tasks.storage import local_path, read_record, remove
+from dtx_tasks.storage import is_remote, read_record, remove
 from dtx_tasks.tracking import publish_experiment
 
 if TYPE_CHECKING:
@@ -111,10 +111,10 @@ def _requested(conf: dict[str, Any], team: str) -> tuple[SpecDocument, Origin]:
         return SpecDocument("the request", spec), Origin(None, data_roots(team))
     if "\0" in spec:
         raise SpecError("the request: spec_uri: holds a zero byte.")
-    path = local_path(spec).resolve()
-    if not any(path.is_relative_to(allowed) for allowed in data_roots(team)):
-        raise SpecError(f"the request: spec_uri: lies outside the folders that requests may read (got {spec!r}).", "Use `dtx submit`.")
-    return _file(path), Origin(path.parent, data_roots(team))
+    found = Allowed(None, data_roots(team)).find(spec if "://" in spec else str(Path(spec).absolute()))
+    if isinstance(found, Mistake):
+        raise SpecError(Mistake("spec_uri", found.problem, found.remedy).text("the request"))
+    return _file(found), Origin(None if is_remote(spec) else found.parent, data_roots(team))
 
 
 def _scheduled(spec_file: str) -> tuple[SpecDocument, Origin]:

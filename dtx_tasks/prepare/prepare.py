@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 from importlib.metadata import version
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -16,14 +14,16 @@ from dtx_tasks.errors import ClaimedError, DataError, TransientError
 from dtx_tasks.plan import CODE_VERSIONS
 from dtx_tasks.prepare.record import prepared
 from dtx_tasks.records import FetchedLLM, Layout, PreparedDataset, PrepareDocument, SplitStatistics, digest_of
-from dtx_tasks.storage import claim, local_path, manifest, read_record, remove, sha256_of, write_record
+from dtx_tasks.storage import bring, bring_file, claim, put_folder, read_record, remove, sha256_of, workplace, write_record
 from dtx_tasks.template import answer_ids, chat_template, prompt_ids
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from pathlib import Path
 
     from dtx_tasks.dataset import Row
     from dtx_tasks.records import DatasetSource
+    from dtx_tasks.storage import Claim
     from dtx_tasks.template.render import Tokenizer
 
 IGNORED_LABEL = -100
@@ -57,16 +57,15 @@ def prepare(document: PrepareDocument, layout: Layout, owner: str) -> PreparedDa
     if held is None:
         raise ClaimedError(f"{document.dataset.name} is being prepared by another process.")
     with held:
-        return prepared(document, layout) or _prepare(document, base, layout)
+        return prepared(document, layout) or _prepare(document, base, layout, held)
 
 
-def _prepare(document: PrepareDocument, base: FetchedLLM, layout: Layout) -> PreparedDataset:
+def _prepare(document: PrepareDocument, base: FetchedLLM, layout: Layout, held: Claim) -> PreparedDataset:
     folder = layout.prepared(document.prepared_id)
-    partial = f"{folder}/partial"
-    remove(partial)
-    target = local_path(partial)
-    target.mkdir(parents=True)
-    tokenizer = AutoTokenizer.from_pretrained(local_path(f"{layout.llm(document.llm.llm_id)}/files"))
+    target = workplace(f"{folder}/partial")
+    remove(str(target))
+    target.mkdir()
+    tokenizer = AutoTokenizer.from_pretrained(bring(f"{layout.llm(document.llm.llm_id)}/files", base.files))
     tokenizer.chat_template = chat_template(tokenizer, document.llm.template)
     tokenizer.save_pretrained(target / TOKENIZER_FOLDER)
 
@@ -75,9 +74,8 @@ def _prepare(document: PrepareDocument, base: FetchedLLM, layout: Layout) -> Pre
     for split, scored in rows.items():
         _write_scored(scored, target / f"{split}.jsonl")
 
-    files = manifest(partial)
-    remove(f"{folder}/files")
-    os.replace(target, local_path(f"{folder}/files"))
+    held.check()
+    files = put_folder(target, f"{folder}/files")
     record = PreparedDataset(
         code_version=CODE_VERSIONS["prepare"],
         inputs={"llm": base.digest},
@@ -91,6 +89,7 @@ def _prepare(document: PrepareDocument, base: FetchedLLM, layout: Layout) -> Pre
         num_scored_rows={split: len(scored) for split, scored in rows.items()},  # type: ignore[misc]
         ignored_columns=ignored,
     )
+    held.check()
     write_record(f"{folder}/prepared.json", record)
     return record
 
@@ -101,7 +100,7 @@ def _checked_rows(dataset: DatasetSource) -> tuple[dict[str, list[Row]], tuple[s
     mistakes: list[str] = []
     ignored: set[str] = set()
     for split, file in dataset.files.items():
-        path = Path(file.path)
+        path = bring_file(file.path, file.sha256)
         if not path.is_file() or sha256_of(path) != file.sha256:
             raise DataError(f"{file.label} has changed since the experiment was planned.", "Start the experiment again.")
         try:

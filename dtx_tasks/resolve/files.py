@@ -11,7 +11,7 @@ from dtx_tasks.dataset import check_file
 from dtx_tasks.errors import Mistake, nearest
 from dtx_tasks.records import DatasetSource, FileSource, LLMSource, digest_of
 from dtx_tasks.spec import SPLITS
-from dtx_tasks.storage import manifest, sha256_of
+from dtx_tasks.storage import bring_file, is_remote, manifest, manifest_of, sha256_of
 
 if TYPE_CHECKING:
     from dtx_tasks.spec import LLM, Dataset, Split
@@ -24,21 +24,33 @@ class Allowed:
     """What relative paths count from (None: they mean nothing), and the folders they may lead into (None: any)."""
 
     folder: Path | None
-    roots: tuple[Path, ...] | None
+    roots: tuple[Path | str, ...] | None
 
     def find(self, written: str) -> Path | Mistake:
-        """The absolute path that was meant, if it may be read and is there."""
-        if "://" in written:
-            return Mistake("", f"this source cannot be reached yet (got {written!r})", "Use a local path.")
+        """A file of this machine that was meant, or one on S3 brought here, if it may be read and is there."""
         try:
+            if is_remote(written):
+                return self.refused(written) or bring_file(written)
+            if "://" in written:
+                return Mistake("", f"this source cannot be reached yet (got {written!r})", "Use a local path or s3://BUCKET/KEY.")
             return self._found(written)
+        except FileNotFoundError:
+            return Mistake("", f"is not there (got {written!r})", "Look at the bucket and at the key.")
         except (OSError, RuntimeError, ValueError) as error:
             # A home of nobody, a circle of links, a name too long or with a NUL in it.
             return Mistake("", f"cannot be looked for: {error} (got {written!r})", "Name a file that can be read.")
 
     def holds(self, path: Path) -> bool:
         """Whether a path, links followed, lies in a folder that may be read."""
-        return self.roots is None or any(path.resolve().is_relative_to(root) for root in self.roots)
+        return self.roots is None or any(isinstance(root, Path) and path.resolve().is_relative_to(root) for root in self.roots)
+
+    def refused(self, uri: str) -> Mistake | None:
+        """Why a URI on S3 may not be read; None where it may. S3 gives `..` no meaning, other servers might."""
+        is_held = self.roots is None or any(isinstance(root, str) and uri.startswith(f"{root}/") for root in self.roots)
+        if is_held and not {"", ".", ".."} & set(uri.removeprefix("s3://").split("/")):
+            return None
+        remedy = "Use `dtx submit`, or have the folder added to DTX_DATA_ROOTS."
+        return Mistake("", f"lies outside the folders that requests may read (got {uri!r})", remedy)
 
     def _found(self, written: str) -> Path | Mistake:
         path = Path(written).expanduser()
@@ -61,6 +73,8 @@ def resolve_llm(llm: LLM, allowed: Allowed) -> LLMSource | Mistake:
         if recipe not in MADE_MODELS:
             return Mistake(".source", f"there is no recipe of this name (got {recipe!r})", nearest(recipe, MADE_MODELS))
         return _llm_source(llm, "made", recipe, f"{recipe}@{MADE_MODELS[recipe]}", 0)
+    if is_remote(llm.source):
+        return _remote_llm(llm, allowed)
     if "://" in llm.source or llm.source.startswith("hf:"):
         remedy = "Download it first, `hf download NAME --local-dir models/NAME`, and give that folder."
         return Mistake(".source", f"models are not fetched from the network yet (got {llm.source!r})", remedy)
@@ -76,8 +90,18 @@ def _local_llm(llm: LLM, allowed: Allowed) -> LLMSource | Mistake:
     strays = [item.name for item in sorted(folder.rglob("*")) if not allowed.holds(item)]
     if strays:
         return Mistake(".source", f"holds a link out of the folders that requests may read (got {strays[0]!r})", "Replace it by the file itself.")
-    files = manifest(str(folder))
+    files = manifest(folder)
     return _llm_source(llm, "local", str(folder), digest_of([entry.model_dump() for entry in files], 64), sum(entry.num_bytes for entry in files))
+
+
+def _remote_llm(llm: LLM, allowed: Allowed) -> LLMSource | Mistake:
+    refused, uri = allowed.refused(llm.source.rstrip("/")), llm.source.rstrip("/")
+    if refused:
+        return Mistake(".source", refused.problem, refused.remedy)
+    files = manifest_of(uri)
+    if "config.json" not in {entry.path for entry in files}:
+        return Mistake(".source", f"is not a model in Hugging Face layout (got {llm.source!r})", "There is no config.json in it.")
+    return _llm_source(llm, "local", uri, digest_of([entry.model_dump() for entry in files], 64), sum(entry.num_bytes for entry in files))
 
 
 def _llm_source(llm: LLM, kind: Literal["local", "made"], source: str, revision: str, num_bytes: int) -> LLMSource:
@@ -115,7 +139,7 @@ def resolve_dataset(dataset: Dataset, allowed: Allowed) -> tuple[DatasetSource |
         checked = check_file(found, written, dataset.columns)
         problems += [str(problem) for problem in checked.problems[:1]]
         files[split] = FileSource(
-            path=str(found),
+            path=written if is_remote(written) else str(found),
             label=written,
             sha256=sha256_of(found),
             num_bytes=found.stat().st_size,

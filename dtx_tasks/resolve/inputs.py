@@ -34,7 +34,7 @@ class Origin:
     """
 
     folder: Path | None
-    roots: tuple[Path, ...] | None = None
+    roots: tuple[Path | str, ...] | None = None
 
 
 @dataclass
@@ -152,7 +152,7 @@ def _refuse_unscorable(lookup: _Lookup, datasets: dict[str, DatasetSource]) -> N
 
 def _refuse_uneven(lookup: _Lookup, groups: dict[str, Hyperparameters]) -> None:
     """Every process takes the same number of rows of a step: another batch would be another result."""
-    processes = lookup.experiment.resources.processes
+    processes = lookup.experiment.resources.num_processes
     for name, values in groups.items():
         if values.global_batch_size % processes:
             problem = f"must divide global_batch_size {values.global_batch_size} of {name!r} (got {processes})"

@@ -16,13 +16,15 @@ from dtx_tasks.score.generate import Generator
 from dtx_tasks.score.metrics import measure
 from dtx_tasks.score.record import scored
 from dtx_tasks.score.rows import ScoredRows, scored_rows
-from dtx_tasks.storage import claim, local_path, manifest, read_record, write_bytes, write_record
+from dtx_tasks.storage import bring, claim, put_folder, read_record, workplace, write_record
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from dtx_tasks.records import ScoringDocument
     from dtx_tasks.spec import Split
+    from dtx_tasks.storage import Claim
 
 PREDICTIONS = "predictions.jsonl"
 
@@ -46,10 +48,10 @@ def score_job(job: FinetuneJob, scoring: ScoringDocument, layout: Layout, owner:
         raise TransientError(f"{job.name} has no checkpoint to score.")
 
     def load() -> Generator:
-        files = local_path(f"{folder}/checkpoint")
+        files = bring(f"{folder}/checkpoint", checkpoint.files)
         if checkpoint.finetuning_type == "full":
             return Generator(files, files)
-        return Generator(local_path(f"{layout.llm(job.llm.llm_id)}/files"), files, files)
+        return Generator(_base_files(job.llm.llm_id, layout), files, files)
 
     return _score(job.job_id, checkpoint.digest, scoring, layout, owner, load)
 
@@ -63,11 +65,23 @@ def score_base(document: BaseDocument, layout: Layout, owner: str) -> ScoreCards
     """
     folder = layout.llm(document.llm.llm_id)
     base = read_record(f"{folder}/fetched.json", FetchedLLM)
-    prepared = next((found for found in map(layout.prepared, document.prepared_ids) if read_record(f"{found}/prepared.json", PreparedDataset)), None)
+    found = (read_record(f"{layout.prepared(prepared_id)}/prepared.json", PreparedDataset) for prepared_id in document.prepared_ids)
+    prepared = next((record for record in found if record), None)
     if base is None or prepared is None:
         raise TransientError(f"The base LLM {document.llm.name} cannot be scored: it or its rows are not on storage.", "The stages before say why.")
-    files, tokenizer = local_path(f"{folder}/files"), local_path(f"{prepared}/files/tokenizer")
-    return _score(document.llm.llm_id, base.digest, document.scoring, layout, owner, lambda: Generator(files, tokenizer))
+
+    def load() -> Generator:
+        tokenizer = bring(f"{layout.prepared(prepared.prepared_id)}/files", prepared.files) / "tokenizer"
+        return Generator(bring(f"{folder}/files", base.files), tokenizer)
+
+    return _score(document.llm.llm_id, base.digest, document.scoring, layout, owner, load)
+
+
+def _base_files(llm_id: str, layout: Layout) -> Path:
+    base = read_record(f"{layout.llm(llm_id)}/fetched.json", FetchedLLM)
+    if base is None:
+        raise TransientError("The base LLM is not on storage.", "The fetch stage says why.")
+    return bring(f"{layout.llm(llm_id)}/files", base.files)
 
 
 def _score(checkpoint_id: str, digest: str, scoring: ScoringDocument, layout: Layout, owner: str, load: Callable[[], Generator]) -> ScoreCards:
@@ -81,10 +95,12 @@ def _score(checkpoint_id: str, digest: str, scoring: ScoringDocument, layout: La
     if held is None:
         raise ClaimedError(f"{checkpoint_id} is being scored by another process.")
     with held:
-        return scored(checkpoint_id, digest, scoring, layout) or _generate(checkpoint_id, inputs, scoring, rows, folder, load)
+        return scored(checkpoint_id, digest, scoring, layout) or _generate(checkpoint_id, inputs, scoring, rows, folder, load, held)
 
 
-def _generate(checkpoint_id: str, inputs: dict[str, str], scoring: ScoringDocument, rows: ScoredRows, folder: str, load: Callable[[], Generator]) -> ScoreCards:
+def _generate(
+    checkpoint_id: str, inputs: dict[str, str], scoring: ScoringDocument, rows: ScoredRows, folder: str, load: Callable[[], Generator], held: Claim
+) -> ScoreCards:
     started_at = time.monotonic()
     answers = load().answer([row.messages for row in rows.rows], scoring.scoring)
     measured = [measure(scoring.scoring.metrics, answer, row.answer) for answer, row in zip(answers, rows.rows, strict=True)]
@@ -95,8 +111,10 @@ def _generate(checkpoint_id: str, inputs: dict[str, str], scoring: ScoringDocume
         )
         for row, answer, scores in zip(rows.rows, answers, measured, strict=True)
     ]
-    write_bytes(f"{folder}/files/{PREDICTIONS}", "".join(f"{line}\n" for line in lines).encode())
-    files = manifest(f"{folder}/files")
+    partial = workplace(f"{folder}/partial")
+    (partial / PREDICTIONS).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    held.check()
+    files = put_folder(partial, f"{folder}/files")
     by_split: dict[Split, list[dict[str, float]]] = {}
     for row, scores in zip(rows.rows, measured, strict=True):
         by_split.setdefault(row.split, []).append(scores)
@@ -114,6 +132,7 @@ def _generate(checkpoint_id: str, inputs: dict[str, str], scoring: ScoringDocume
         files=files,
         score_s=round(time.monotonic() - started_at, 2),
     )
+    held.check()
     write_record(f"{folder}/scores.json", record)
     return record
 

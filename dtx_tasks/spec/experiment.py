@@ -87,14 +87,25 @@ class Selection(SpecModel):
 class Resources(SpecModel):
     """What one pack runs on; changes how fast, never what is learned."""
 
+    nodes: Annotated[int, Field(ge=1, le=64)] = 1
+    """Machines that train one pack together; more than one needs a Kubernetes cluster. 节点数"""
+
     processes: Annotated[int, Field(ge=1, le=64)] = 1
-    """Training processes of a pack: GPUs where there are any, CPU processes otherwise. 进程数"""
+    """Training processes on each machine: GPUs where there are any, CPU processes otherwise. 每节点进程数"""
 
     cpus: Annotated[int, Field(ge=1, le=1024)] | None = None
     """Threads of each process; by default the machine's cores shared among `parallelism` x `processes`. 每进程线程数"""
 
+    memory: Annotated[str, Field(pattern=r"^[1-9][0-9]*(Mi|Gi)$", examples=["64Gi"])] | None = None
+    """Memory of each machine's pod on a Kubernetes cluster; by default as its pod template says. 每节点内存"""
+
     deepspeed: Literal["zero2", "zero3"] | None = None
     """Shard optimiser state and gradients (`zero2`), and weights too (`zero3`), over the processes. DeepSpeed 策略"""
+
+    @property
+    def num_processes(self) -> int:
+        """Training processes of a pack, over all its machines."""
+        return self.nodes * self.processes
 
 
 class FinetuneExperiment(SpecModel):

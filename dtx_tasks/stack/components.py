@@ -8,6 +8,7 @@ from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
 
+from dtx_tasks.catalog.backend import load_backend
 from dtx_tasks.stack.environment import airflow_environment, mlflow_environment, process_environment
 from dtx_tasks.stack.ports import HOST
 from dtx_tasks.stack.processes import COMPONENT_MARK, FOLDER_MARK
@@ -17,6 +18,7 @@ DATABASE = "database"
 API_SERVER = "api-server"
 SCHEDULER = "scheduler"
 DAG_PROCESSOR = "dag-processor"
+TRIGGERER = "triggerer"
 MLFLOW = "mlflow"
 
 
@@ -35,8 +37,10 @@ def airflow_commands(folder: Path, settings: Settings) -> list[Command]:
     """Return the long-running processes of Airflow; each needs the database to be set up."""
     # Logs are read from the folder, so the log server, open to the network by default, stays off.
     scheduler = _airflow_command(folder, settings, SCHEDULER, "scheduler", "--skip-serve-logs")
-    names = (API_SERVER, DAG_PROCESSOR)
-    return [scheduler, *(_airflow_command(folder, settings, name, name) for name in names)]
+    servers = [_airflow_command(folder, settings, name, name) for name in (API_SERVER, DAG_PROCESSOR)]
+    # Only pods are waited for by triggers.
+    is_needed = load_backend(settings.config_env.get("DTX_BACKEND")).backend == "kubernetes"
+    return [scheduler, *servers, *([_airflow_command(folder, settings, TRIGGERER, "triggerer", "--skip-serve-logs")] if is_needed else [])]
 
 
 def database_command(folder: Path, settings: Settings) -> Command:

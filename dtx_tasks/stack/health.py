@@ -16,7 +16,7 @@ from dtx_tasks.stack.state import Component, StackState
 _TIMEOUT_S = 15.0
 # Plain HTTP on this machine: loading the certificates of the world takes 30 ms, at every check.
 _NO_CERTIFICATES = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-_HEALTH_KEYS = {components.SCHEDULER: "scheduler", components.DAG_PROCESSOR: "dag_processor"}
+_HEALTH_KEYS = {components.SCHEDULER: "scheduler", components.DAG_PROCESSOR: "dag_processor", components.TRIGGERER: "triggerer"}
 
 
 def check(state: StackState) -> StackState:

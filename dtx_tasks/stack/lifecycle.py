@@ -36,6 +36,7 @@ _UP_LINES = {
     components.API_SERVER: "Airflow's API server is up at {airflow_url}",
     components.SCHEDULER: "Airflow's scheduler is up",
     components.DAG_PROCESSOR: "Airflow's DAG processor is up",
+    components.TRIGGERER: "Airflow's triggerer is up",
     components.MLFLOW: "MLflow is up at {mlflow_url}",
 }
 

@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
-from dtx_tasks.storage import claim_within, link_folder, local_path
+from dtx_tasks.storage import claim_within, is_remote, link_folder, local_path
 from dtx_tasks.tracking.server import connect
 
 if TYPE_CHECKING:
@@ -54,7 +54,10 @@ def _as_artifact(checkpoint_uri: str, run_id: str) -> str:
 
     Returns:
         The artifact's URI. `mlflow.artifacts.download_artifacts("models:/NAME@candidate")` brings the files.
+        A checkpoint on S3 is its own source.
     """
+    if is_remote(checkpoint_uri):
+        return checkpoint_uri
     base = str(connect().get_run(run_id).info.artifact_uri)
     if not base.startswith("file:"):
         connect().log_artifacts(run_id, str(local_path(checkpoint_uri)), ARTIFACT)

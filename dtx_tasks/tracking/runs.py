@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from dtx_tasks.records import Layout, Record, RunReference, slug
-from dtx_tasks.storage import claim_within, list_names, local_path, read_record, write_record
+from dtx_tasks.storage import claim_within, is_remote, list_names, local_path, read_record, write_record
 from dtx_tasks.tracking.server import connect
 
 if TYPE_CHECKING:
@@ -31,13 +31,17 @@ def experiment_id(layout: Layout, name: str) -> str:
     found = client.get_experiment_by_name(title)
     if found is None:
         try:
-            return str(client.create_experiment(title, local_path(layout.artifacts(name)).resolve().as_uri(), {"dtx.team": layout.team}))
+            return str(client.create_experiment(title, _address(layout.artifacts(name)), {"dtx.team": layout.team}))
         except MlflowException:
             # Somebody else created it in between.
             found = client.get_experiment_by_name(title)
             if found is None:
                 raise
     return str(found.experiment_id)
+
+
+def _address(uri: str) -> str:
+    return uri if is_remote(uri) else local_path(uri).resolve().as_uri()
 
 
 def find_run(experiment: str, key: str) -> str | None:

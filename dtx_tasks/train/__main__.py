@@ -10,8 +10,8 @@ import traceback
 
 import torch
 
-from dtx_tasks.errors import OUT_OF_MEMORY, DtxError, ResourceError, SpecError, TransientError
-from dtx_tasks.records import Attempt, FinetuneJob, Layout, Pack
+from dtx_tasks.errors import LOST_PEER, OUT_OF_MEMORY, DtxError, ResourceError, SpecError, TransientError
+from dtx_tasks.records import FinetuneJob, Layout, Pack
 from dtx_tasks.storage import read_record, write_record
 from dtx_tasks.tether import end_with_parent
 from dtx_tasks.train.job import JobFolder, train_job
@@ -45,10 +45,10 @@ def _train(job: FinetuneJob, pack: Pack, layout: Layout) -> bool:
     """Trains one job; whether the next one can be tried in the same processes."""
     # Said by the launcher; torch's process group does not exist yet.
     rank, num_ranks = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
-    folder = JobFolder.of(layout, job, rank == 0)
+    folder = JobFolder.of(layout, job, rank == 0, rank // pack.resources.processes)
     try:
         with folder.locked():
-            outcome = train_job(job, pack.resources, folder, _micro_batch_size(folder))
+            outcome = train_job(job, pack.resources, folder, folder.attempt())
     except Exception as error:  # noqa: BLE001 - whatever went wrong becomes this job's outcome, with its traceback
         traceback.print_exc()
         outcome = failed(_classified(error))
@@ -61,13 +61,6 @@ def _train(job: FinetuneJob, pack: Pack, layout: Layout) -> bool:
     return num_ranks == 1 and outcome.error_class != "TransientError"
 
 
-def _micro_batch_size(folder: JobFolder) -> int:
-    attempt = read_record(folder.attempt_uri, Attempt)
-    if attempt is None:
-        raise TransientError(f"{folder.attempt_uri} is missing: start training by `dtx_tasks.entrypoints`.")
-    return attempt.micro_batch_size
-
-
 def _classified(error: Exception) -> DtxError:
     if isinstance(error, DtxError):
         return error
@@ -75,6 +68,8 @@ def _classified(error: Exception) -> DtxError:
         return ResourceError(f"Out of memory: {error}", "The next attempt uses half the micro batch.")
     if isinstance(error, ValueError) and "Target modules" in str(error):
         return SpecError(f"lora_target fits no module of the model: {error}", "Use `all`, or names of its linear layers.")
+    if any(words in str(error) for words in LOST_PEER):
+        return TransientError(f"Another rank is gone: {error}", "Its own failure, if it had one, says more.")
     if isinstance(error, OSError):
         return TransientError(f"{type(error).__name__}: {error}")
     return DtxError("".join(traceback.format_exception(error)).strip())

@@ -1,4 +1,4 @@
-"""Checkpoints to resume from: one counts only when every one of its files is there in full."""
+"""Checkpoints to resume from: one counts only when every one of its files is on storage in full."""
 
 from __future__ import annotations
 
@@ -6,62 +6,68 @@ import re
 from typing import TYPE_CHECKING
 
 from dtx_tasks.records import FileEntry, Record
+from dtx_tasks.storage import list_names, read_record, verify
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from dtx_tasks.spec import Resources
 
-COMPLETE = "complete.json"
-
 
 class CompleteMark(Record):
-    """Written last into a checkpoint."""
+    """Written last into a checkpoint, by each machine for the files that it wrote."""
 
     files: tuple[FileEntry, ...]
     written_by: str
     """What wrote it: optimiser and random states fit no other number of processes and no other way to shard."""
 
 
-def mark_complete(folder: Path, written_by: str) -> None:
+def mark_name(node: int) -> str:
+    """The file in which a machine vouches for its part of a checkpoint."""
+    return f"complete-{node}.json"
+
+
+def mark_complete(folder: Path, written_by: str, node: int) -> None:
     """Vouches for a checkpoint whose files are all written.
 
     Args:
         folder: The checkpoint's folder.
         written_by: The processes and the sharding.
+        node: The machine, from 0.
     """
     sizes = [(path.relative_to(folder).as_posix(), path.stat().st_size) for path in sorted(folder.rglob("*")) if path.is_file()]
     mark = CompleteMark(files=tuple(FileEntry(path=name, sha256="", num_bytes=size) for name, size in sizes), written_by=written_by)
-    (folder / f"{COMPLETE}.partial").write_text(mark.model_dump_json())
-    (folder / f"{COMPLETE}.partial").rename(folder / COMPLETE)
+    partial = folder / f"{mark_name(node)}.partial"
+    partial.write_text(mark.model_dump_json())
+    partial.rename(folder / mark_name(node))
 
 
 def writer(resources: Resources) -> str:
     """What writes, and can read, a checkpoint on these resources."""
-    return f"{resources.processes} processes, {resources.deepspeed or 'no sharding'}"
+    machines = f" on {resources.nodes} machines" if resources.nodes > 1 else ""
+    return f"{resources.num_processes} processes{machines}, {resources.deepspeed or 'no sharding'}"
 
 
-def last_complete(folder: Path, written_by: str) -> Path | None:
-    """The newest checkpoint below a folder that can be resumed from.
+def last_step(scratch_uri: str, resources: Resources) -> int:
+    """The step of the newest checkpoint that can be resumed from on these resources; 0 where there is none.
 
     Args:
-        folder: Where the Trainer puts its `checkpoint-N`.
-        written_by: The processes and the sharding that are to resume from it.
+        scratch_uri: Where attempts leave their `checkpoint-N`.
+        resources: What is to resume from it.
     """
-    found = sorted((step_of(path), path) for path in folder.glob("checkpoint-*") if step_of(path) > 0)
-    return next((path for _, path in reversed(found) if _is_complete(path, written_by)), None)
+    steps = sorted((step_of(name) for name in list_names(scratch_uri)), reverse=True)
+    return next((step for step in steps if step and files_of(f"{scratch_uri}/checkpoint-{step}", resources)), 0)
 
 
-def step_of(path: Path) -> int:
+def files_of(uri: str, resources: Resources) -> tuple[FileEntry, ...]:
+    """The files of a checkpoint that is complete and fits the resources; none for any other."""
+    marks = [read_record(f"{uri}/{mark_name(node)}", CompleteMark) for node in range(resources.nodes)]
+    known = [mark for mark in marks if mark and mark.written_by == writer(resources)]
+    files = tuple(entry for mark in known for entry in mark.files)
+    return files if len(known) == resources.nodes and verify(uri, files) else ()
+
+
+def step_of(name: str) -> int:
     """The N of `checkpoint-N`; 0 for anything else."""
-    match = re.fullmatch(r"checkpoint-(\d+)", path.name)
+    match = re.fullmatch(r"checkpoint-(\d+)", name)
     return int(match[1]) if match else 0
-
-
-def _is_complete(path: Path, written_by: str) -> bool:
-    if not (path / COMPLETE).is_file():
-        return False
-    mark = CompleteMark.model_validate_json((path / COMPLETE).read_bytes())
-    if mark.written_by != written_by:
-        return False
-    return all((path / entry.path).is_file() and (path / entry.path).stat().st_size == entry.num_bytes for entry in mark.files)

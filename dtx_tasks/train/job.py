@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import math
 import resource
 import shutil
@@ -21,9 +22,10 @@ from trl import SFTConfig, SFTTrainer
 
 from dtx_tasks.errors import DivergedError, SpecError, TransientError
 from dtx_tasks.plan.identity import lora_alpha
-from dtx_tasks.storage import list_names, local_path
+from dtx_tasks.records import Attempt, FetchedLLM, PreparedDataset
+from dtx_tasks.storage import bring, list_names, read_record, workplace
 from dtx_tasks.train.card import model_card
-from dtx_tasks.train.checkpoint import last_complete, writer
+from dtx_tasks.train.checkpoint import writer
 from dtx_tasks.train.outcome import Outcome
 from dtx_tasks.train.progress import DivergenceGuard, Progress, StopRequest
 
@@ -44,45 +46,59 @@ class JobFolder:
 
     Attributes:
         uri: The job's folder.
-        llm_path: The base LLM's files.
-        prepared_path: The PreparedDataset's files.
+        llm_uri: The base LLM's files.
+        llm_path: The same on this machine.
+        prepared_path: The PreparedDataset's files, on this machine.
         is_main: Whether this process is rank 0.
+        node: The machine that it runs on, from 0.
     """
 
     uri: str
+    llm_uri: str
     llm_path: Path
     prepared_path: Path
     is_main: bool
+    node: int
 
     @classmethod
-    def of(cls, layout: Layout, job: FinetuneJob, is_main: bool) -> JobFolder:
-        """The folder of a job in a layout."""
-        llm, prepared = f"{layout.llm(job.llm.llm_id)}/files", f"{layout.prepared(job.prepared_id)}/files"
-        return cls(layout.job(job.job_id), local_path(llm), local_path(prepared), is_main)
+    def of(cls, layout: Layout, job: FinetuneJob, is_main: bool, node: int) -> JobFolder:
+        """The folder of a job in a layout; what it reads is brought to this machine."""
+        llm, prepared = layout.llm(job.llm.llm_id), layout.prepared(job.prepared_id)
+        base, rows = read_record(f"{llm}/fetched.json", FetchedLLM), read_record(f"{prepared}/prepared.json", PreparedDataset)
+        if base is None or rows is None:
+            raise TransientError(f"{job.name}: its base or its prepared rows are not on storage.", "The stages before say why.")
+        return cls(layout.job(job.job_id), f"{llm}/files", bring(f"{llm}/files", base.files), bring(f"{prepared}/files", rows.files), is_main, node)
 
     @property
     def work(self) -> Path:
         """Where attempts leave checkpoints, and the last one its result."""
-        return local_path(f"{self.uri}/scratch")
+        return workplace(f"{self.uri}/scratch")
+
+    @property
+    def events_uri(self) -> str:
+        """Where progress is written, on this machine."""
+        return str(workplace(self.uri) / "events.jsonl")
 
     @property
     def final(self) -> Path:
         """The checkpoint that is handed on."""
         return self.work / "final"
 
-    @property
-    def attempt_number(self) -> int:
-        """Of the attempt that is running: the last one that was written down."""
-        return max(int(name.removesuffix(".json")) for name in list_names(f"{self.uri}/attempts"))
+    def attempt(self) -> Attempt:
+        """The attempt that is running: the last one that was written down.
 
-    @property
-    def attempt_uri(self) -> str:
-        """Where the running attempt is written down."""
-        return f"{self.uri}/attempts/{self.attempt_number}.json"
+        Raises:
+            TransientError: There is none.
+        """
+        last = max((int(name.removesuffix(".json")) for name in list_names(f"{self.uri}/attempts")), default=0)
+        found = read_record(f"{self.uri}/attempts/{last}.json", Attempt)
+        if found is None:
+            raise TransientError(f"{self.uri} has no attempt: start training by `dtx_tasks.entrypoints`.")
+        return found
 
     def outcome_uri(self, rank: int) -> str:
-        """Where a rank says how the attempt ended."""
-        return f"{self.uri}/scratch/outcome-{rank}.json"
+        """Where a rank says how the attempt ended, on this machine."""
+        return str(self.work / f"outcome-{rank}.json")
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -100,14 +116,14 @@ class JobFolder:
             yield
 
 
-def train_job(job: FinetuneJob, resources: Resources, folder: JobFolder, micro_batch_size: int) -> Outcome:
+def train_job(job: FinetuneJob, resources: Resources, folder: JobFolder, attempt: Attempt) -> Outcome:
     """Trains one job, from its last complete checkpoint if there is one.
 
     Args:
         job: What to train.
         resources: What it runs on.
         folder: Where to read and write.
-        micro_batch_size: Rows in one forward pass of one process.
+        attempt: What was decided for this attempt.
 
     Returns:
         The outcome, from every rank; rank 0 has written the checkpoint by then.
@@ -121,7 +137,7 @@ def train_job(job: FinetuneJob, resources: Resources, folder: JobFolder, micro_b
     values = job.hyperparameters
     if values.compute_type == "fp16" and not torch.cuda.is_available():
         raise SpecError("compute_type: fp16 needs a GPU, and there is none here.", "Use fp32 or bf16.")
-    arguments = _arguments(job, resources, folder, micro_batch_size)
+    arguments = _arguments(job, resources, folder, attempt.micro_batch_size)
     tokenizer = AutoTokenizer.from_pretrained(folder.prepared_path / "tokenizer")
     model = AutoModelForCausalLM.from_pretrained(folder.llm_path, dtype=_weights_dtype(values))
 
@@ -133,11 +149,11 @@ def train_job(job: FinetuneJob, resources: Resources, folder: JobFolder, micro_b
         train_dataset=Dataset.from_file(str(folder.prepared_path / "train.arrow")),
         processing_class=tokenizer,
         peft_config=_lora(values, folder) if values.finetuning_type == "lora" else None,
-        callbacks=[Progress(f"{folder.uri}/events.jsonl", folder.attempt_number, writer(resources)), DivergenceGuard(model.config.vocab_size), stop],
+        callbacks=[Progress(folder.events_uri, attempt.number, writer(resources), folder.node), DivergenceGuard(model.config.vocab_size), stop],
     )
     # Progress says the same, as JSON.
     trainer.remove_callback(PrinterCallback)
-    before = last_complete(folder.work, writer(resources))
+    before = folder.work / f"checkpoint-{attempt.started_from_step}" if attempt.started_from_step else None
     started_at = time.monotonic()
     output = trainer.train(resume_from_checkpoint=str(before) if before else None)
     train_s = time.monotonic() - started_at
@@ -155,6 +171,7 @@ def train_job(job: FinetuneJob, resources: Resources, folder: JobFolder, micro_b
     if folder.is_main:
         tokenizer.save_pretrained(folder.final)
         (folder.final / "training_args.bin").unlink(missing_ok=True)
+        _name_base(folder)
         (folder.final / "README.md").write_text(model_card(job, outcome), encoding="utf-8")
     return outcome
 
@@ -166,7 +183,7 @@ def _arguments(job: FinetuneJob, resources: Resources, folder: JobFolder, micro_
         output_dir=str(folder.work),
         max_steps=job.num_steps,
         per_device_train_batch_size=micro_batch_size,
-        gradient_accumulation_steps=values.global_batch_size // (micro_batch_size * resources.processes),
+        gradient_accumulation_steps=values.global_batch_size // (micro_batch_size * resources.num_processes),
         learning_rate=values.learning_rate,
         lr_scheduler_type=values.lr_scheduler_type,
         # transformers 5: a float below 1 is the share of the steps.
@@ -209,6 +226,13 @@ def _lora(values: Hyperparameters, folder: JobFolder) -> LoraConfig:
         target_modules=target,
         base_model_name_or_path=str(folder.llm_path),
     )
+
+
+def _name_base(folder: JobFolder) -> None:
+    """Has an adapter name its base as storage does, not as this machine's cache."""
+    path = folder.final / "adapter_config.json"
+    if path.exists():
+        path.write_text(path.read_text(encoding="utf-8").replace(json.dumps(str(folder.llm_path)), json.dumps(folder.llm_uri)), encoding="utf-8")
 
 
 def _outcome(trainer: SFTTrainer, output: Any, train_s: float) -> Outcome:

@@ -15,6 +15,7 @@ import torch
 from transformers import TrainerCallback
 
 from dtx_tasks.errors import DivergedError, TransientError
+from dtx_tasks.settings import grace_s
 from dtx_tasks.storage import append_line
 from dtx_tasks.train.checkpoint import mark_complete
 
@@ -27,16 +28,13 @@ EXPLODED = 3.0
 """A loss of so many times that of guessing has exploded; where guessing costs ln(vocabulary)."""
 
 
-GRACE_S = 50.0
-"""From SIGTERM to the end of the process, with or without a last checkpoint."""
-
-
 class Progress(TrainerCallback):  # type: ignore[misc]
     """One JSON line an interval: step, total, loss, learning rate, gradient norm, tokens a second, seconds left."""
 
-    def __init__(self, events_uri: str, attempt: int, written_by: str) -> None:
+    def __init__(self, events_uri: str, attempt: int, written_by: str, node: int) -> None:
         self.events_uri = events_uri
         self.written_by = written_by
+        self.node = node
         self.attempt = attempt
         self.started_at = time.time()
         self.first_step = 0
@@ -75,8 +73,8 @@ class Progress(TrainerCallback):  # type: ignore[misc]
         if torch.distributed.is_initialized():
             # Every rank writes its own random state.
             torch.distributed.barrier()
-        if state.is_world_process_zero:
-            mark_complete(Path(args.output_dir) / f"checkpoint-{state.global_step}", self.written_by)
+        if state.is_local_process_zero:
+            mark_complete(Path(args.output_dir) / f"checkpoint-{state.global_step}", self.written_by, self.node)
         self._say(state, {"event": "checkpoint", "step": state.global_step, "total": state.max_steps, "attempt": self.attempt})
 
     def _say(self, state: TrainerState, event: dict[str, Any]) -> None:
@@ -111,7 +109,7 @@ class StopRequest(TrainerCallback):  # type: ignore[misc]
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.is_wanted = True
         # The parent may be gone: nobody else would end a process that hangs before its next step.
-        watch = threading.Timer(GRACE_S, os._exit, [TransientError.exit_code])
+        watch = threading.Timer(grace_s() * 2 / 3, os._exit, [TransientError.exit_code])
         watch.daemon = True
         watch.start()
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dtx_tasks.records import FailureRecord, LLMCheckpoint, ScoreCards
-from dtx_tasks.storage import is_claimed, list_names, local_path, read_lines, read_record
+from dtx_tasks.storage import is_claimed, list_names, read_lines, read_record
 from dtx_tasks.tracking import job_url
 
 if TYPE_CHECKING:
@@ -115,9 +115,7 @@ def failures_of(it: RunExperiment) -> list[FailureRecord]:
 
 
 def _latest_step(uri: str) -> dict[str, Any]:
-    path = local_path(uri)
-    size = path.stat().st_size if path.exists() else 0
-    lines, _ = read_lines(uri, max(0, size - TAIL_BYTES))
+    lines, _ = read_lines(uri, -TAIL_BYTES)
     # The first of them may have lost its beginning.
     whole: list[dict[str, Any]] = [json.loads(line) for line in lines if line.startswith("{")]
     return next((event for event in reversed(whole) if event["event"] == "step"), {})

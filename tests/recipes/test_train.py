@@ -125,7 +125,7 @@ def test_a_shared_job_is_trained_once_and_taken_over_when_its_trainer_dies(trial
     training = first.process("train", first.uris.packs[0])
     until(lambda: last_step(first) >= 6, "the first experiment is training")
 
-    assert is_blocked("train", second.uris.packs[0])
+    assert is_blocked("train", second.uris.packs[0], "another round")
     assert finish(second.process("train", second.uris.packs[0])) == 79
     os.kill(training.pid, signal.SIGKILL)
     until(lambda: not processes_of(first.uris.packs[0]), "no process of the first experiment is left", 60)

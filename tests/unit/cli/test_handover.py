@@ -42,7 +42,7 @@ def test_models_are_uploaded_whole_and_recipes_are_not(tmp_path: Path) -> None:
         FakeData(tmp_path).text(f"model/{name}", name)
     found = handed(tmp_path, spec(llms=[{"name": "l", "source": "model"}, {"name": "m", "source": "made:tiny-test"}]))
     first, second = found["matrix"]["llms"]
-    assert [entry.path for entry in manifest(first["source"])] == ["config.json", "model.safetensors", "sub/merges.txt"]
+    assert [entry.path for entry in manifest(Path(first["source"]))] == ["config.json", "model.safetensors", "sub/merges.txt"]
     assert second["source"] == "made:tiny-test"
 
 
@@ -69,9 +69,9 @@ def test_handing_over_twice_is_handing_over_once(tmp_path: Path) -> None:
     FakeData(tmp_path).text("model/config.json", "{}")
     data = spec(datasets=[{"name": "d", "train": "a.jsonl"}], llms=[{"name": "l", "source": "model"}])
     first = handed(tmp_path, data)
-    before = manifest(str(tmp_path / "store"))
+    before = manifest(tmp_path / "store")
     assert handed(tmp_path, data) == handed(tmp_path, first) == first
-    assert manifest(str(tmp_path / "store")) == before
+    assert manifest(tmp_path / "store") == before
 
 
 def test_changed_file_is_another_upload(tmp_path: Path) -> None:

@@ -37,9 +37,9 @@ def test_layout_of_every_document_is_the_teams(tmp_path: Path) -> None:
 def test_writing_twice_is_writing_once(tmp_path: Path) -> None:
     """A retried task changes nothing."""
     write_plan(PLAN, str(tmp_path))
-    before = manifest(str(tmp_path))
+    before = manifest(tmp_path)
     write_plan(PLAN, str(tmp_path))
-    assert manifest(str(tmp_path)) == before
+    assert manifest(tmp_path) == before
 
 
 def test_missing_plan_is_told(tmp_path: Path) -> None:

@@ -144,7 +144,7 @@ def test_manifest_vouches_for_every_file(tmp_path: Path) -> None:
     write_bytes(f"{tmp_path}/b", b"12")
     write_bytes(f"{tmp_path}/a/c", b"")
     empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
-    found = manifest(str(tmp_path))
+    found = manifest(tmp_path)
     assert [(entry.path, entry.num_bytes) for entry in found] == [("a/c", 0), ("b", 2)]
     assert found[0].sha256 == empty
 
@@ -153,7 +153,7 @@ def test_manifest_vouches_for_every_file(tmp_path: Path) -> None:
 def test_harmed_file_is_noticed(tmp_path: Path, harm: str) -> None:
     """A record whose files are not all there in their size is void."""
     write_bytes(f"{tmp_path}/a/weights", b"12345")
-    files = manifest(str(tmp_path))
+    files = manifest(tmp_path)
     assert verify(str(tmp_path), files)
     remove(f"{tmp_path}/a/weights")
     if harm == "cut":
@@ -173,8 +173,8 @@ def test_folder_is_copied_whole(tmp_path: Path) -> None:
     """With folders below, following links to files."""
     write_bytes(f"{tmp_path}/from/a/b", b"1")
     (tmp_path / "from" / "link").symlink_to(tmp_path / "from" / "a" / "b")
-    copy_folder(f"{tmp_path}/from", f"{tmp_path}/to")
-    assert [entry.path for entry in manifest(f"{tmp_path}/to")] == ["a/b", "link"]
+    copy_folder(tmp_path / "from", f"{tmp_path}/to")
+    assert [entry.path for entry in manifest(tmp_path / "to")] == ["a/b", "link"]
     assert not (tmp_path / "to" / "link").is_symlink()
 
 

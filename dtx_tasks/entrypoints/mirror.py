@@ -1,0 +1,141 @@
+"""Copies what training leaves on this machine to remote storage, so that another machine can go on from there."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import threading
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from dtx_tasks.errors import TransientError
+from dtx_tasks.storage import download, exists, is_remote, list_names, manifest, read_bytes, read_record, remove, upload, workplace, write_bytes, write_record
+from dtx_tasks.train.checkpoint import CompleteMark, files_of, mark_name, step_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from dtx_tasks.spec import Resources
+
+INTERVAL_S = 5.0
+
+KEPT = 2
+"""Checkpoints of a job: should the newest be damaged, there is one more."""
+
+EVENTS = "events.jsonl"
+
+
+def restore(job_uri: str, step: int, resources: Resources) -> None:
+    """Brings what earlier attempts left to this machine, where it is not there anyway.
+
+    Args:
+        job_uri: The job's folder.
+        step: Of the checkpoint to resume from; 0 for none.
+        resources: What is to resume.
+    """
+    if not is_remote(job_uri):
+        return
+    place = workplace(job_uri)
+    if exists(f"{job_uri}/{EVENTS}") and not (place / EVENTS).exists():
+        (place / EVENTS).write_bytes(read_bytes(f"{job_uri}/{EVENTS}"))
+    if step:
+        uri, folder = f"{job_uri}/scratch/checkpoint-{step}", place / f"scratch/checkpoint-{step}"
+        download(uri, files_of(uri, resources), folder)
+
+
+def forget_others(job_uri: str, step: int) -> None:
+    """Removes every checkpoint on remote storage but the one that is resumed from: halves of others would mix with new ones."""
+    if is_remote(job_uri):
+        for name in list_names(f"{job_uri}/scratch"):
+            if step_of(name) != step:
+                remove(f"{job_uri}/scratch/{name}")
+
+
+@dataclass
+class Mirror:
+    """What one machine has copied of one job.
+
+    Attributes:
+        job_uri: The job's folder.
+        node: The machine, from 0.
+        may_write: Whether the job is still this attempt's.
+    """
+
+    job_uri: str
+    node: int
+    may_write: Callable[[], bool]
+    _num_event_bytes: int = 0
+    _newest: int = 0
+    _sent: list[int] = field(default_factory=list)
+
+    def sync(self) -> None:
+        """Copies what is new.
+
+        Raises:
+            TransientError: The storage failed; the next call begins where this one stopped.
+        """
+        if self.node == 0:
+            self._send_events()
+        place = workplace(self.job_uri) / "scratch"
+        steps = sorted(step for folder in place.glob("checkpoint-*") if (step := step_of(folder.name)) and (folder / mark_name(self.node)).is_file())
+        if steps and steps[-1] > self._newest and self.may_write():
+            self._send(place / f"checkpoint-{steps[-1]}", steps[-1])
+
+    def _send_events(self) -> None:
+        path = workplace(self.job_uri) / EVENTS
+        content = path.read_bytes() if path.exists() else b""
+        if len(content) > self._num_event_bytes:
+            write_bytes(f"{self.job_uri}/{EVENTS}", content)
+            self._num_event_bytes = len(content)
+
+    def _send(self, folder: Path, step: int) -> None:
+        uri = f"{self.job_uri}/scratch/{folder.name}"
+        mark = read_record(str(folder / mark_name(self.node)), CompleteMark)
+        try:
+            files = tuple(entry for entry in manifest(folder) if not entry.path.startswith("complete-"))
+            upload(folder, uri, files)
+        except FileNotFoundError:
+            # The Trainer keeps few: a newer one is on its way.
+            return
+        write_record(f"{uri}/{mark_name(self.node)}", CompleteMark(files=files, written_by=mark.written_by if mark else ""))
+        self._newest = step
+        self._sent.append(step)
+        self._forget_old(folder.parent)
+
+    def _forget_old(self, place: Path) -> None:
+        while len(self._sent) > KEPT:
+            old = f"checkpoint-{self._sent.pop(0)}"
+            if self.node == 0:
+                remove(f"{self.job_uri}/scratch/{old}")
+            # The Trainer itself clears away on the first machine only.
+            shutil.rmtree(place / old, ignore_errors=True)
+
+
+@contextmanager
+def mirrored(mirrors: list[Mirror]) -> Iterator[None]:
+    """Copies in the background, every few seconds and once more at the end; does nothing on local storage."""
+    remote = [mirror for mirror in mirrors if is_remote(mirror.job_uri)]
+    if not remote:
+        yield
+        return
+    is_over = threading.Event()
+    copier = threading.Thread(target=_copy_until, args=(is_over, remote), daemon=True)
+    copier.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        copier.join()
+
+
+def _copy_until(is_over: threading.Event, mirrors: list[Mirror]) -> None:
+    is_last = False
+    while not is_last:
+        is_last = is_over.wait(INTERVAL_S)
+        for mirror in mirrors:
+            try:
+                mirror.sync()
+            except TransientError as error:
+                print(json.dumps({"event": "storage", "message": f"Not copied yet, training goes on: {error.message}"}), flush=True)

@@ -1,0 +1,229 @@
+"""One stage on one document as a pod, or as the pods of several machines, for a mapped Airflow task."""
+
+from __future__ import annotations
+
+import time
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
+from airflow.sdk.exceptions import AirflowFailException
+from kubernetes.client import ApiClient
+from kubernetes.client.exceptions import ApiException
+
+from dtx_tasks.catalog.backend import BASE_CONTAINER, Backend, load_backend, load_pod_template
+from dtx_tasks.errors import SpecError
+from dtx_tasks.launch import is_finished, note_ending
+from dtx_tasks.launch.endings import PodEnd, end_of, end_of_all, is_over, refused
+from dtx_tasks.launch.pods import StageCall, pod_of
+from dtx_tasks.launch.several import SeveralNodes
+from dtx_tasks.orchestration.cluster import WorkloadClient
+from dtx_tasks.orchestration.stage import document_name, is_done, run_key, turns, wait
+from dtx_tasks.orchestration.triggers import WorkloadTrigger
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from airflow.sdk import Context
+    from kubernetes.client import V1Pod
+
+LOG_INTERVAL_S = 10
+"""Seconds between two looks at what a pod says."""
+
+
+class PodStageOperator(KubernetesPodOperator):
+    """Runs a stage in the cluster, unless every record of it is there.
+
+    The pod is made from the document when the task runs; what `execute` sets is gone when a deferred task resumes.
+
+    Args:
+        stage: Which stage.
+        document_uri: Of the stage's document; the only thing that comes from another task.
+    """
+
+    # Nothing else is rendered: user text never passes through Jinja.
+    template_fields: Sequence[str] = ("document_uri",)
+    ui_color = "#e8f1ff"
+
+    def __init__(self, *, stage: str, document_uri: str, **kwargs: Any) -> None:
+        backend = load_backend()
+        super().__init__(
+            deferrable=True,
+            get_logs=True,
+            logging_interval=LOG_INTERVAL_S,
+            poll_interval=backend.poll_s,
+            schedule_timeout_seconds=backend.schedule_timeout_s,
+            startup_timeout_seconds=backend.startup_timeout_s,
+            startup_check_interval_seconds=min(backend.poll_s, 5),
+            termination_grace_period=backend.grace_s,
+            active_deadline_seconds=backend.deadline_s,
+            base_container_name=BASE_CONTAINER,
+            # A pod that is kept would be taken for the next try's (provider 10.25); its log and its end are on storage and in the task's log.
+            on_finish_action="delete_pod",
+            log_pod_spec_on_failure=False,
+            log_events_on_startup=False,
+            do_xcom_push=False,
+            **kwargs,
+        )
+        self.stage = stage
+        self.document_uri = document_uri
+
+    @property
+    def document_name(self) -> str:
+        """What the grid shows: a slug and an id."""
+        return document_name(self.document_uri)
+
+    @cached_property
+    def backend(self) -> Backend:
+        """On what terms pods run."""
+        return load_backend()
+
+    def execute(self, context: Context) -> None:
+        """Starts the stage and defers; finds what an earlier try of the same task has started.
+
+        Raises:
+            AirflowFailException: No further attempt is worth making.
+            AirflowException: It is worth making.
+            AirflowRescheduleException: Somebody else is doing it, or the experiment's parallelism is used up.
+        """
+        try:
+            self._execute(context, self._call(context))
+        except SpecError as error:
+            raise AirflowFailException(str(error)) from error
+
+    def trigger_reentry(self, context: Context, event: dict[str, Any]) -> None:
+        """Settles what a pod came to; the cluster's own word counts where the stage could not say it."""
+        call = self._call(context)
+        self._set_up(call)
+        pod = self.pod = self._read(event["name"], event["namespace"])
+        if pod is not None and event["status"] == "error" and not is_over(_plain(pod)):
+            self.log.warning("Lost sight of the pod, which goes on: %s", event.get("message"))
+            self.invoke_defer_method(last_log_time=event.get("last_log_time"), context=context)
+        if pod is not None:
+            self._say_rest(pod, event)
+            self._delete(pod)
+        self._settle(call, end_of(_plain(pod) if pod else None))
+
+    def workload_reentry(self, context: Context, event: dict[str, Any]) -> None:
+        """The same for the pods of several machines."""
+        self.log.info("The pods have ended, or nobody waits for them any more: %s", event["status"])
+        call = self._call(context)
+        self._settle_several(call, self._several(call))
+
+    def _execute(self, context: Context, call: StageCall) -> None:
+        self._set_up(call)
+        if call.nodes == 1:
+            self._adopt(context, call)
+        for _ in turns(self.stage, self.document_uri, call.run_key):
+            if call.nodes > 1:
+                self._start_several(call)
+            self._start_one(context, call)
+        self.log.info("Every record is there already: nothing to do.")
+
+    def _set_up(self, call: StageCall) -> None:
+        self.namespace = self.backend.namespace.format(team=call.document.team)
+        self.name = call.name
+
+    def _adopt(self, context: Context, call: StageCall) -> None:
+        """Goes on with the pod of an earlier try, if there is one: it was never stopped."""
+        pod = self._get_pod_from_task_state_store(context) or self.find_pod(self.namespace, context)
+        if pod is None:
+            return
+        self.log.info("Found the pod %s of an earlier try.", pod.metadata.name)
+        self.pod = pod
+        if not is_over(_plain(pod)):
+            self.invoke_defer_method(context=context)
+        self._say_rest(pod, {})
+        self._delete(pod)
+        if not is_finished(self.stage, self.document_uri):
+            self._settle(call, end_of(_plain(pod)))
+
+    def _start_one(self, context: Context, call: StageCall) -> None:
+        self.pod_template_dict = pod_of(call, self.backend, load_pod_template(self.backend))
+        self.pod = self.pod_request_obj = None
+        try:
+            super().execute(context)
+        except ApiException as error:
+            self._settle(call, _refusal(error))
+
+    def _start_several(self, call: StageCall) -> None:
+        several = self._several(call)
+        try:
+            is_new = self._workloads.create(several)
+        except ApiException as error:
+            self._settle(call, _refusal(error))
+        if not is_new:
+            self.log.info("Found the %s %s of an earlier try.", several.kind, several.name)
+        if self._workloads.is_over(several):
+            self._settle_several(call, several)
+        trigger = WorkloadTrigger(
+            kind=several.kind,
+            name=several.name,
+            namespace=self.namespace,
+            poll_s=self.backend.poll_s,
+            kubernetes_conn_id=self.kubernetes_conn_id,
+            deadline=time.time() + self.backend.schedule_timeout_s + self.backend.deadline_s,
+        )
+        self.defer(trigger=trigger, method_name="workload_reentry")
+
+    def _settle_several(self, call: StageCall, several: SeveralNodes) -> None:
+        pods = self._workloads.pods(several)
+        for pod in pods:
+            self.log.info("%s: %s", pod["metadata"]["name"], end_of(pod).reason if is_over(pod) else pod["status"].get("phase"))
+        end = PodEnd(0) if self._workloads.is_complete(several) else end_of_all(pods)
+        self._workloads.delete(several)
+        self._settle(call, end)
+
+    def _settle(self, call: StageCall, end: PodEnd) -> None:
+        """Ends the try as its pod deserves."""
+        if end.error:
+            note_ending(self.stage, self.document_uri, call.run_key, end.error)
+        if not is_done(self.stage, self.document_uri, end.exit_code, call.run_key, end.reason):
+            wait()
+
+    def _call(self, context: Context) -> StageCall:
+        ti = context["ti"]
+        index = -1 if ti.map_index is None else ti.map_index
+        owner: dict[str, str | int] = {"dag_id": ti.dag_id, "run_id": ti.run_id, "task_id": ti.task_id, "map_index": index}
+        deadline = int(time.time()) + self.backend.schedule_timeout_s + self.backend.deadline_s
+        return StageCall(self.stage, self.document_uri, run_key(context, self.retries or 0), owner, ti.try_number, deadline)
+
+    def _several(self, call: StageCall) -> SeveralNodes:
+        self._set_up(call)
+        return SeveralNodes.of(call, self.backend, load_pod_template(self.backend), self.namespace)
+
+    @cached_property
+    def _workloads(self) -> WorkloadClient:
+        return WorkloadClient(self.hook.api_client)
+
+    def _read(self, name: str, namespace: str) -> V1Pod | None:
+        try:
+            return self.hook.get_pod(name, namespace)
+        except ApiException as error:
+            if error.status == 404:
+                return None
+            raise
+
+    def _say_rest(self, pod: V1Pod, event: dict[str, Any]) -> None:
+        """What the pod said since the triggerer last looked; all of it is kept on storage."""
+        try:
+            self._write_logs(pod, since_time=event.get("last_log_time"))
+        except ApiException as error:
+            self.log.warning("The rest of the pod's log cannot be read (%s); it is kept below %s.", error.reason, self._log_folder)
+
+    @property
+    def _log_folder(self) -> str:
+        return f"{self.document_uri.rsplit('/', 2)[0]}/logs/{self.stage}/{self.document_name}"
+
+    def _delete(self, pod: V1Pod) -> None:
+        self.pod_manager.delete_pod(pod)
+
+
+def _plain(pod: V1Pod) -> dict[str, Any]:
+    """A pod as the API gives it."""
+    return dict(ApiClient().sanitize_for_serialization(pod))
+
+
+def _refusal(error: ApiException) -> PodEnd:
+    known = refused(error.status or 0, str(error.body or error.reason))
+    return PodEnd(known.exit_code, known)

@@ -1,0 +1,264 @@
+"""Whole folders: brought to this machine to be read, and put on storage when they are done."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import shutil
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from dtx_tasks.errors import TransientError
+from dtx_tasks.records import FileEntry, digest_of
+from dtx_tasks.settings import cache_folder, scratch_folder
+from dtx_tasks.storage import s3
+from dtx_tasks.storage.files import is_remote
+from dtx_tasks.storage.local import local_path, paths_below, remove, write
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+KEPT_S = 24 * 3600.0
+"""Seconds for which nothing that was brought is removed again: somebody may still be reading it."""
+
+ROOM_RATIO = 1.05
+"""Of the bytes to come, what must be free."""
+
+
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file, read in pieces."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def manifest_of(uri: str) -> tuple[FileEntry, ...]:
+    """Every file of a folder on storage; on S3 with the digests that the server knows, so that nothing is downloaded."""
+    if not is_remote(uri):
+        return manifest(local_path(uri))
+    sizes = s3.sizes(uri)
+    digests = _at_once(lambda path: s3.digest_of_object(f"{uri}/{path}") or "", sorted(sizes))
+    return tuple(FileEntry(path=path, sha256=digest, num_bytes=sizes[path]) for path, digest in zip(sorted(sizes), digests, strict=True))
+
+
+def manifest(folder: Path) -> tuple[FileEntry, ...]:
+    """Every file below a folder of this machine, with its digest and size."""
+    return tuple(_at_once(lambda path: FileEntry(path=path, sha256=sha256_of(folder / path), num_bytes=(folder / path).stat().st_size), paths_below(folder)))
+
+
+def workplace(uri: str) -> Path:
+    """The folder of this machine that stands for a URI while it is worked on; for local storage it is the very same."""
+    place = scratch_folder() / uri.removeprefix(s3.SCHEME) if is_remote(uri) else local_path(uri)
+    place.mkdir(parents=True, exist_ok=True)
+    return place
+
+
+def bring(uri: str, files: Iterable[FileEntry]) -> Path:
+    """The files of a folder on this machine: where they are for local storage, else downloaded once for each machine.
+
+    Args:
+        uri: The folder.
+        files: What its record vouches for: each one's digest is checked.
+
+    Returns:
+        A folder to read from, and not to change.
+
+    Raises:
+        TransientError: A file is missing, or is not what its record says.
+    """
+    if not is_remote(uri):
+        return local_path(uri)
+    entries = tuple(files)
+    place = cache_folder() / digest_of([entry.model_dump() for entry in entries], 32)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with _only_one(place.with_suffix(".lock")):
+        if not place.is_dir():
+            _make_room(sum(entry.num_bytes for entry in entries))
+            download(uri, entries, place.with_suffix(".partial"))
+            place.with_suffix(".partial").rename(place)
+        os.utime(place)
+    return place
+
+
+def bring_file(uri: str, sha256: str | None = None) -> Path:
+    """One file on this machine.
+
+    Args:
+        uri: The file.
+        sha256: Of its content; by default whatever is there now.
+
+    Raises:
+        FileNotFoundError: It is missing.
+        TransientError: It is not what its digest says.
+    """
+    if not is_remote(uri):
+        return local_path(uri)
+    folder, _, name = uri.rpartition("/")
+    size, digest = s3.size_of(uri), sha256 or s3.digest_of_object(uri)
+    if size is None or digest is None:
+        raise FileNotFoundError(uri)
+    return bring(folder, [FileEntry(path=name, sha256=digest, num_bytes=size)]) / name
+
+
+def download(uri: str, files: Iterable[FileEntry], folder: Path) -> None:
+    """Downloads files of a folder; those that are there already, and are right, stay.
+
+    Args:
+        uri: The folder on S3.
+        files: Which files; each one's digest is checked.
+        folder: Where they go.
+
+    Raises:
+        TransientError: A file is missing, or is not what its record says.
+    """
+
+    with ThreadPoolExecutor(s3.PARALLEL) as requests:
+
+        def fetch(entry: FileEntry) -> None:
+            if not _is_right(folder / entry.path, entry):
+                _download(f"{uri}/{entry.path}", folder / entry.path, entry, requests)
+
+        folder.mkdir(parents=True, exist_ok=True)
+        list(_at_once(fetch, files))
+
+
+def _is_right(path: Path, entry: FileEntry) -> bool:
+    return path.is_file() and path.stat().st_size == entry.num_bytes and sha256_of(path) == entry.sha256
+
+
+def _download(source: str, path: Path, entry: FileEntry, requests: ThreadPoolExecutor) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        s3.download(source, path, entry.num_bytes, requests.map)
+    except FileNotFoundError:
+        raise TransientError(f"{source} is missing.", "Its stage must run again: clear its task.") from None
+    if (s3.digest_of_object(source) if entry.sha256.startswith(s3.TAGGED) else sha256_of(path)) != entry.sha256:
+        path.unlink()
+        raise TransientError(f"{source} is damaged: its SHA-256 is not {entry.sha256}.", "Its stage must run again: clear its task.")
+
+
+def put_folder(folder: Path, uri: str) -> tuple[FileEntry, ...]:
+    """Puts a finished folder of this machine in its place on storage, in place of what was there; it is gone from here.
+
+    Returns:
+        What is there now, for the record that is to vouch for it.
+    """
+    entries = manifest(folder)
+    if is_remote(uri):
+        s3.remove_below(uri, s3.sizes(uri).keys() - {entry.path for entry in entries})
+        upload(folder, uri, entries)
+        shutil.rmtree(folder)
+    else:
+        remove(uri)
+        local_path(uri).parent.mkdir(parents=True, exist_ok=True)
+        os.replace(folder, local_path(uri))
+    return entries
+
+
+def put_file(path: Path, uri: str, sha256: str) -> str:
+    """Copies a file of this machine to storage, unless it is there already.
+
+    Args:
+        path: The file.
+        uri: Where it goes: a place that is named by its content.
+        sha256: Of its content.
+
+    Returns:
+        The URI.
+    """
+    if is_remote(uri):
+        upload(path.parent, uri.rpartition("/")[0], [FileEntry(path=path.name, sha256=sha256, num_bytes=path.stat().st_size)])
+    elif not local_path(uri).exists():
+        write(uri, path.read_bytes())
+    return uri
+
+
+def copy_folder(folder: Path, uri: str) -> tuple[FileEntry, ...]:
+    """Copies the files of a folder of this machine to storage."""
+    entries = manifest(folder)
+    if is_remote(uri):
+        upload(folder, uri, entries)
+    else:
+        for entry in entries:
+            _copy(folder / entry.path, local_path(uri) / entry.path, shutil.copyfile)
+    return entries
+
+
+def link_folder(source: str, target: str) -> None:
+    """Gives the files of a local folder a second place, without a second copy where the file system can do that."""
+    for path in paths_below(local_path(source)):
+        _copy(local_path(source) / path, local_path(target) / path, _link)
+
+
+def upload(folder: Path, uri: str, files: Iterable[FileEntry]) -> None:
+    """Uploads files to a folder on S3; those that an interrupted upload left there are not sent again.
+
+    Args:
+        folder: Where they are.
+        uri: Where they go.
+        files: Which they are.
+    """
+    there = s3.sizes(uri)
+
+    def send(entry: FileEntry) -> None:
+        target = f"{uri}/{entry.path}"
+        if there.get(entry.path) != entry.num_bytes or s3.digest_of_object(target) != entry.sha256:
+            s3.upload(folder / entry.path, target, entry.sha256)
+
+    list(_at_once(send, files))
+
+
+def _copy(source: Path, target: Path, how: Callable[[Path, Path], object]) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.unlink(missing_ok=True)
+    how(source, target)
+
+
+def _link(source: Path, target: Path) -> None:
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
+
+
+def _at_once(work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+    """Results in order; the first error ends it."""
+    with ThreadPoolExecutor(s3.PARALLEL) as pool:
+        futures = [pool.submit(work, item) for item in items]
+        try:
+            yield from (future.result() for future in futures)
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _make_room(num_bytes: int) -> None:
+    """Removes from the cache what was not used for a day, the longest unused first, until as many bytes fit in as are to come."""
+    for place in sorted((path for path in cache_folder().iterdir() if path.is_dir()), key=_used_at):
+        if shutil.disk_usage(cache_folder()).free >= ROOM_RATIO * num_bytes:
+            return
+        try:
+            with _only_one(place.with_suffix(".lock"), fcntl.LOCK_NB):
+                if _used_at(place) < time.time() - KEPT_S:
+                    shutil.rmtree(place, ignore_errors=True)
+        except BlockingIOError:
+            # Somebody is just bringing it.
+            continue
+
+
+def _used_at(place: Path) -> float:
+    """When a folder was last used; long ago where another process removed it."""
+    return place.stat().st_mtime if place.exists() else 0.0
+
+
+@contextmanager
+def _only_one(path: Path, how: int = 0) -> Iterator[None]:
+    """Keeps other processes of this machine out; pods of a node share their cache."""
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX | how)
+        yield

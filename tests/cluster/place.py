@@ -1,0 +1,169 @@
+"""The test cluster's side of a test: namespace, volumes, secret, bucket; and an Airflow that uses them."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import uuid
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import boto3
+import yaml
+
+from dtx_tasks import stack
+from dtx_tasks.stack.rest import Airflow
+from tests.recipes.world import write_data
+from tests.running import dtx, until
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+MOUNTED = {"python": Path(sys.base_prefix), "repository": REPOSITORY}
+IMAGE = "dtx-base:dev"
+"""Debian without Python: pods mount the interpreter and this checkout, at the paths that they have here."""
+
+SECRETS = ("AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION")
+DAG_ID = "finetune_experiment"
+
+
+def kubectl(*arguments: str, stdin: str | None = None) -> str:
+    """Runs kubectl; its output."""
+    return subprocess.run(["kubectl", *arguments], input=stdin, capture_output=True, text=True, check=True).stdout
+
+
+def apply(*manifests: dict[str, Any]) -> None:
+    """Makes or changes objects."""
+    kubectl("apply", "--filename", "-", stdin=yaml.safe_dump_all(manifests))
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """A namespace with all that pods need, and a bucket."""
+
+    namespace: str
+    bucket: str
+
+    @classmethod
+    def make(cls) -> Cluster:
+        """Makes both."""
+        mark = uuid.uuid4().hex[:8]
+        made = cls(f"dtx-{mark}", f"dtx-{mark}")
+        boto3.client("s3").create_bucket(Bucket=made.bucket)
+        labels = {"pod-security.kubernetes.io/enforce": "restricted"}
+        apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": made.namespace, "labels": labels}})
+        for name, path in MOUNTED.items():
+            # The user of a pod is nobody here: it must be able to look into the folder.
+            path.chmod(path.stat().st_mode | 0o055)
+            apply(*made._volume(name, path))
+        secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "dtx-storage", "namespace": made.namespace}}
+        apply({**secret, "stringData": {name: os.environ[name] for name in SECRETS if name in os.environ}})
+        return made
+
+    def remove(self) -> None:
+        """Removes the namespace with everything in it, and the bucket."""
+        kubectl("delete", "namespace", self.namespace, "--wait=false")
+        for name in MOUNTED:
+            kubectl("delete", "persistentvolume", f"{self.namespace}-{name}", "--wait=false")
+        bucket = boto3.resource("s3").Bucket(self.bucket)
+        bucket.objects.all().delete()
+        bucket.delete()
+
+    def config(self, folder: Path, **backend: Any) -> Path:
+        """A copy of config/ whose backend `cluster` is this one."""
+        target = folder / "config"
+        shutil.copytree(REPOSITORY / "config", target)
+        values = {"kind": "Backend", "name": "cluster", "backend": "kubernetes", "namespace": self.namespace, "pod_template": "pods/cluster.yaml"}
+        (target / "backends/cluster.yaml").write_text(yaml.safe_dump({**values, "poll_s": 2, "grace_s": 60, **backend}))
+        (target / "pods/cluster.yaml").write_text(yaml.safe_dump(self.template()))
+        return target
+
+    def template(self) -> dict[str, Any]:
+        """The project's own pod template, with this machine's Python in place of an image's."""
+        pod: dict[str, Any] = yaml.safe_load((REPOSITORY / "config/pods/stage.yaml").read_text())
+        container = pod["spec"]["containers"][0]
+        container |= {"image": IMAGE, "command": [sys.executable], "resources": {"requests": {"cpu": "100m", "memory": "512Mi"}, "limits": {"memory": "3Gi"}}}
+        container["volumeMounts"] += [{"name": name, "mountPath": str(path), "readOnly": True} for name, path in MOUNTED.items()]
+        container["env"] += [{"name": "DTX_CLAIM_TTL_S", "value": "8"}, {"name": "PYTHONPATH", "value": str(REPOSITORY)}]
+        pod["spec"]["volumes"] += [{"name": name, "persistentVolumeClaim": {"claimName": name, "readOnly": True}} for name in MOUNTED]
+        return pod
+
+    def pods(self, **labels: str) -> list[dict[str, Any]]:
+        """Pods of the namespace, by labels below `dtx/`."""
+        selector = ",".join(f"dtx/{name}={value}" for name, value in labels.items())
+        return list(json.loads(kubectl("get", "pods", "-n", self.namespace, "-l", selector, "-o", "json"))["items"])
+
+    def _volume(self, name: str, path: Path) -> list[dict[str, Any]]:
+        """A folder of this machine as a claim: `restricted` refuses hostPath itself."""
+        full = f"{self.namespace}-{name}"
+        common: dict[str, Any] = {"accessModes": ["ReadOnlyMany"], "storageClassName": ""}
+        volume = {**common, "capacity": {"storage": "1Gi"}, "hostPath": {"path": str(path)}, "claimRef": {"name": name, "namespace": self.namespace}}
+        claim = {**common, "volumeName": full, "resources": {"requests": {"storage": "1Gi"}}}
+        return [
+            {"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": full}, "spec": volume},
+            {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": name, "namespace": self.namespace}, "spec": claim},
+        ]
+
+
+@dataclass
+class ClusterPlace:
+    """A folder with a running Airflow, whose stages are pods."""
+
+    folder: Path
+    cluster: Cluster
+    backend: dict[str, Any] = field(default_factory=dict)
+    environment: dict[str, str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.environment = {
+            "DTX_HOME": str(self.folder / ".dtx"),
+            "DTX_ROOT": f"s3://{self.cluster.bucket}/{self.folder.name}",
+            "DTX_CONFIG": str(self.cluster.config(self.folder, **self.backend)),
+            "DTX_BACKEND": "cluster",
+            "DTX_RETRY_DELAY_S": "2",
+            "DTX_CLAIM_TTL_S": "8",
+        }
+
+    @property
+    def root(self) -> str:
+        """Where everything is stored."""
+        return self.environment["DTX_ROOT"]
+
+    def dtx(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Runs the command to its end."""
+        return dtx(*arguments, cwd=self.folder, **self.environment)
+
+    def must(self, *arguments: str) -> str:
+        """Runs the command, which has to succeed; its output."""
+        done = self.dtx(*arguments)
+        assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
+        return done.stdout
+
+    def airflow(self) -> Airflow:
+        """A client of the running Airflow."""
+        state = stack.status(self.folder / ".dtx")
+        assert state is not None
+        return Airflow(state.airflow_url, username=state.username, password=state.password)
+
+    def experiment(self, name: str, groups: list[dict[str, Any]], **changes: Any) -> str:
+        """Writes an experiment's file; its path."""
+        matrix = {"llms": [{"name": "tiny", "source": "made:tiny-test"}], "datasets": [write_data(self.folder)], "hyperparameters": groups}
+        path = self.folder / f"{name}.json"
+        path.write_text(json.dumps({"kind": "FinetuneExperiment", "name": name, "matrix": matrix, "scoring": {"max_new_tokens": 4}, **changes}))
+        return str(path)
+
+    def submit(self, path: str) -> str:
+        """Starts an experiment; the run's id."""
+        return str(json.loads(self.must("submit", path, "--json"))["run_id"])
+
+    def state(self, run_id: str) -> str:
+        """The state of a run."""
+        with self.airflow() as airflow:
+            return airflow.dag_run(DAG_ID, run_id).state
+
+    def wait(self, run_id: str, limit_s: float = 400) -> str:
+        """The state in which a run ends."""
+        until(lambda: self.state(run_id) in ("success", "failed"), f"{run_id} has ended", limit_s)
+        return self.state(run_id)
