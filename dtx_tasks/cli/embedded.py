@@ -1,13 +1,10 @@
-"""Commands for the embedded stack: up, down, status, demo, doctor."""
+"""Commands for the embedded stack: up, down, status, demo."""
 
 from __future__ import annotations
 
 import json
-import shutil
 import time
 from contextlib import contextmanager
-from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -35,7 +32,7 @@ EXAMPLE = "experiments/shop-intents.yaml"
 
 def add_to(app: typer.Typer) -> None:
     """Adds these commands."""
-    for command in (up, down, status, demo, doctor):
+    for command in (up, down, status, demo):
         app.command()(command)
 
 
@@ -100,16 +97,6 @@ def _wait_for_ctrl_c() -> None:
         typer.echo("Stopping.")
 
 
-def doctor() -> None:
-    """Check that this machine has what an experiment needs."""
-    problems = [problem for problem in (_missing_libraries(), _little_space(), _broken_configuration()) if problem]
-    for problem in problems:
-        typer.echo(problem)
-    if problems:
-        raise typer.Exit(3)
-    typer.echo(f"Well. Storage: {root()}; {_accelerators()}; schedules: {schedules_folder()}.")
-
-
 def _up() -> StackState:
     schedules_folder().mkdir(parents=True, exist_ok=True)
     settings = {
@@ -148,37 +135,3 @@ def _made_meanwhile(base_uris: list[str]) -> Iterator[None]:
 
 def _print_places(state: StackState) -> None:
     typer.echo(f"Airflow: {state.airflow_url} (user {state.username}, password {state.password})\nMLflow:  {state.mlflow_url}")
-
-
-def _missing_libraries() -> str:
-    missing = []
-    for name in ("apache-airflow", "mlflow", "torch", "transformers", "trl", "peft", "accelerate"):
-        try:
-            version(name)
-        except PackageNotFoundError:
-            missing.append(name)
-    return f"Not installed: {', '.join(missing)}. `make install` builds the environment." if missing else ""
-
-
-def _little_space(least_bytes: int = 2 << 30) -> str:
-    folder = Path(root())
-    while not folder.exists():
-        folder = folder.parent
-    free = shutil.disk_usage(folder).free
-    return f"{folder} has {free >> 20} MiB left: at least {least_bytes >> 20} MiB are needed." if free < least_bytes else ""
-
-
-def _broken_configuration() -> str:
-    from dtx_tasks.catalog import config_folder, load_catalog
-    from dtx_tasks.errors import SpecError
-
-    try:
-        load_catalog(config_folder())
-    except SpecError as error:
-        return str(error)
-    return ""
-
-
-def _accelerators() -> str:
-    found = sorted(Path("/dev").glob("nvidia[0-9]*"))
-    return f"{len(found)} NVIDIA GPUs" if found else "no GPU: training runs on the CPU"

@@ -10,23 +10,24 @@ from typing import TYPE_CHECKING
 
 from dtx_tasks.entrypoints.attempts import attempts_of, is_exhausted, micro_batch_size
 from dtx_tasks.entrypoints.failures import failure, forget_failure, note_failure, reason
+from dtx_tasks.entrypoints.memory import num_oom_kills
 from dtx_tasks.entrypoints.mirror import Mirror, forget_others, mirrored, restore
 from dtx_tasks.entrypoints.nodes import Node, give_orders, take_orders
 from dtx_tasks.entrypoints.ranks import run_ranks
-from dtx_tasks.errors import BY_NAME, ClaimedError, DtxError, ExhaustedError, TransientError
+from dtx_tasks.errors import BY_NAME, ClaimedError, DtxError, ExhaustedError, HostMemoryError, TransientError
 from dtx_tasks.plan import CODE_VERSIONS
 from dtx_tasks.records import Attempt, FetchedLLM, Layout, LLMCheckpoint, PreparedDataset, digest_of
 from dtx_tasks.storage import bring, claim, put_folder, read_record, remove, workplace, write_record
 from dtx_tasks.tracking import published_live
 from dtx_tasks.train.checkpoint import last_step
-from dtx_tasks.train.outcome import Outcome
+from dtx_tasks.train.outcome import Outcome, failed
 from dtx_tasks.train.record import inputs_of, trained
 
 if TYPE_CHECKING:
     from dtx_tasks.records import FailureRecord, FinetuneJob, Pack
     from dtx_tasks.storage import Claim
 
-TELLING = ("ResourceError", "DivergedError", "DataError", "SpecError", "TransientError")
+TELLING = ("HostMemoryError", "ResourceError", "DivergedError", "DataError", "SpecError", "TransientError")
 """Of several ranks' failures the one that says most counts."""
 
 PEERS_S = 30.0
@@ -106,11 +107,13 @@ def train_pack(pack: Pack, document_uri: str, run_key: str, owner: str) -> int:
         attempts = {job_id: attempt for job_id in claims if (attempt := _begin(this, _job(pack, job_id)))}
         give_orders(this.orders, this.node, {job_id: attempt.started_from_step for job_id, attempt in attempts.items()})
         if attempts:
+            oom_kills = num_oom_kills()
             mirrors = [Mirror(this.layout.job(job_id), 0, claims[job_id].is_mine) for job_id in attempts]
             with published_live([_job(pack, job_id) for job_id in attempts], pack, this.layout), mirrored(mirrors):
                 exit_code = run_ranks(pack, document_uri, list(attempts), this.node)
+            killed = _killed(exit_code, is_out_of_memory=num_oom_kills() > oom_kills)
             for job_id, attempt in attempts.items():
-                _end(this, _job(pack, job_id), attempt, claims[job_id], exit_code)
+                _end(this, _job(pack, job_id), attempt, claims[job_id], exit_code, killed)
     return _verdict(this)
 
 
@@ -122,23 +125,31 @@ def _follow(this: PackRound) -> int:
         restore(this.layout.job(job_id), step, this.pack.resources)
     if not orders.started_from:
         return 0
+    oom_kills = num_oom_kills()
     with mirrored([Mirror(this.layout.job(job_id), this.node.rank, lambda: True) for job_id in orders.started_from]):
         exit_code = run_ranks(this.pack, this.document_uri, list(orders.started_from), this.node)
-    failures = [outcome for job_id in orders.started_from for outcome in _tell(this, this.layout.job(job_id))]
-    if failures:
-        worst = min(failures, key=_telling)
-        raise BY_NAME[worst.error_class](worst.message, worst.hint)
-    if exit_code:
-        raise TransientError(f"The training process ended without saying how (exit code {exit_code}).")
-    return 0
+    if exit_code == 0:
+        return 0
+    killed = _killed(exit_code, is_out_of_memory=num_oom_kills() > oom_kills)
+    failures = [outcome for job_id in orders.started_from for outcome in _tell(this, this.layout.job(job_id), killed)]
+    worst = min(failures, key=_telling)
+    raise BY_NAME[worst.error_class](worst.message, worst.hint)
 
 
-def _tell(this: PackRound, folder: str) -> list[Outcome]:
+def _killed(exit_code: int, *, is_out_of_memory: bool) -> Outcome:
+    """What is to be said of ranks that said nothing."""
+    if is_out_of_memory:
+        return failed(HostMemoryError("A training process used more memory than this container may.", "Set `resources.memory`."))
+    hint = "It was killed, or could not start: its last lines are in the log above."
+    return failed(TransientError(f"The training process ended without saying how (exit code {exit_code}).", hint))
+
+
+def _tell(this: PackRound, folder: str, killed: Outcome) -> list[Outcome]:
     """Copies the failures of this machine's ranks to where the first machine looks for them."""
-    found = {rank: outcome for rank in this.ranks(this.node.rank) if (outcome := _said(folder, rank))}
+    found = {rank: _said(folder, rank) or killed for rank in this.ranks(this.node.rank)}
     for rank, outcome in found.items():
         write_record(f"{folder}/scratch/outcome-{rank}.json", outcome)
-    return [outcome for outcome in found.values() if outcome.error_class]
+    return list(found.values())
 
 
 def _said(folder: str, rank: int) -> Outcome | None:
@@ -222,10 +233,10 @@ def _missing_input(this: PackRound, job: FinetuneJob) -> DtxError | None:
     return next((error for error in known if error), TransientError(f"{job.name}: its prepared rows are not on storage.", "The prepare stage says why."))
 
 
-def _end(this: PackRound, job: FinetuneJob, attempt: Attempt, held: Claim, exit_code: int) -> None:
+def _end(this: PackRound, job: FinetuneJob, attempt: Attempt, held: Claim, exit_code: int, killed: Outcome) -> None:
     """Publishes a job's checkpoint, or writes down why there is none."""
     folder = this.layout.job(job.job_id)
-    outcome = _outcome(this, folder, exit_code)
+    outcome = _outcome(this, folder, exit_code, killed)
     try:
         if not outcome.error_class:
             _publish(job, outcome, held, this.layout, f"{this.pack.experiment_name} {this.pack.plan_id}")
@@ -244,23 +255,21 @@ def _end(this: PackRound, job: FinetuneJob, attempt: Attempt, held: Claim, exit_
         this.fail(job, error, is_exhausted(error, attempts_of(folder), this.run_key))
 
 
-def _outcome(this: PackRound, folder: str, exit_code: int) -> Outcome:
-    """What the ranks said, a failure before a success; a pack that nothing was said about was killed."""
+def _outcome(this: PackRound, folder: str, exit_code: int, killed: Outcome) -> Outcome:
+    """What the ranks said, a failure before a success; ranks that said nothing were killed."""
     known = [outcome for rank in this.ranks(0) if (outcome := _said(folder, rank))]
     is_saved = exit_code == 0 or (workplace(f"{folder}/scratch") / "final").is_dir()
     if this.pack.resources.nodes > 1 and not (known and is_saved):
         known += _of_peers(this, folder)
-    failed = [outcome for outcome in known if outcome.error_class]
-    if failed:
+    if not is_saved and killed.error_class == "HostMemoryError":
+        known.append(killed)
+    failures = [outcome for outcome in known if outcome.error_class]
+    if failures:
         # One rank runs out of memory, the others only see that it is gone.
-        return min(failed, key=_telling)
+        return min(failures, key=_telling)
     if known and is_saved:
         return known[0]
-    return Outcome(
-        error_class="TransientError",
-        message=f"The training process ended without saying how (exit code {exit_code}).",
-        hint="It was killed, or could not start: its last lines are in the log above.",
-    )
+    return killed
 
 
 def _of_peers(this: PackRound, folder: str) -> list[Outcome]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from dtx_tasks.errors import BY_NAME, DtxError, ExhaustedError, HostMemoryError, PreemptedError, SpecError, TransientError, kind_of
@@ -12,9 +13,12 @@ from dtx_tasks.launch.pods import memory_limit
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-BAD_IMAGE = frozenset({"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "ImageInspectError"})
+BAD_IMAGE = frozenset({"ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "ImageInspectError"})
 BAD_CONTAINER = frozenset({"CreateContainerConfigError", "CreateContainerError", "RunContainerError", "StartError", "ContainerCannotRun"})
 """Reasons of the kubelet that no waiting mends."""
+
+PASSING = ("timeout", "rate limit", "too many requests", "qps exceeded", "unavailable", "bad gateway", "connection reset", "connection refused", "EOF")
+"""Words of registries that are away for a moment: waited for, as long as a pod may take to start."""
 
 OWN_CODES = frozenset(kind.exit_code for kind in BY_NAME.values()) | {0}
 FINISHED = frozenset({"Succeeded", "Failed"})
@@ -47,6 +51,24 @@ def is_over(pod: dict[str, Any]) -> bool:
     return pod.get("status", {}).get("phase") in FINISHED or _terminated(pod) is not None or _waiting_error(pod) is not None
 
 
+def is_overdue(pod: dict[str, Any], now: float, schedule_timeout_s: float, startup_timeout_s: float) -> bool:
+    """Whether a pod has waited too long, for a place or for its start there.
+
+    Args:
+        pod: As the API gives it.
+        now: Unix time.
+        schedule_timeout_s: How long it may wait for a place.
+        startup_timeout_s: How long it may take to start.
+    """
+    if pod.get("status", {}).get("phase") != "Pending":
+        return False
+    conditions = pod["status"].get("conditions") or []
+    placed = next((item for item in conditions if item.get("type") == "PodScheduled" and item.get("status") == "True"), None)
+    if placed:
+        return now - _unix(placed["lastTransitionTime"]) > startup_timeout_s
+    return now - _unix(pod["metadata"]["creationTimestamp"]) > schedule_timeout_s
+
+
 def end_of(pod: dict[str, Any] | None) -> PodEnd:
     """What a pod's status says about its end.
 
@@ -58,12 +80,11 @@ def end_of(pod: dict[str, Any] | None) -> PodEnd:
     terminated = _terminated(pod)
     if terminated and terminated["exitCode"] == 0:
         return PodEnd(0)
-    known = _taken_away(pod) or _waiting_error(pod) or _killed(pod, terminated) or _unscheduled(pod)
-    if known:
-        return _because(known)
-    if terminated is None:
-        return _because(TransientError("The pod ended without having run.", "Its events say why: `kubectl describe pod`."))
-    return PodEnd(int(terminated["exitCode"]), None, _last_words(terminated))
+    taken = _taken_away(pod)
+    if terminated and terminated["exitCode"] in OWN_CODES and terminated.get("message") and not taken:
+        return PodEnd(int(terminated["exitCode"]), None, _last_words(terminated))
+    known = taken or _waiting_error(pod) or _killed(pod, terminated) or _unscheduled(pod)
+    return _because(known or TransientError("The pod did not start.", "Its events say why: `kubectl get events`; `startup_timeout_s` is how long it may take."))
 
 
 def end_of_all(pods: Iterable[dict[str, Any]]) -> PodEnd:
@@ -89,6 +110,10 @@ def refused(status: int, message: str) -> DtxError:
     if 400 <= status < 500 and status not in (408, 409, 429):
         return SpecError(f"The cluster cannot make this pod: {message}", "Correct the pod template, or the experiment's resources.")
     return TransientError(f"The cluster did not answer: {status} {message}")
+
+
+def _unix(time: str) -> float:
+    return datetime.fromisoformat(time).timestamp()
 
 
 def _rank(end: PodEnd) -> int:
@@ -129,7 +154,7 @@ def _waiting_error(pod: dict[str, Any]) -> DtxError | None:
     for status in statuses:
         waiting = status.get("state", {}).get("waiting") or {}
         reason, message = waiting.get("reason", ""), waiting.get("message", "")
-        if reason in BAD_IMAGE:
+        if reason in BAD_IMAGE and not any(word.lower() in message.lower() for word in PASSING):
             return SpecError(f"The image {status.get('image')!r} cannot be had: {reason}: {message}", "Correct `image` of the backend or of the pod template.")
         if reason in BAD_CONTAINER:
             return SpecError(f"The container cannot be made: {reason}: {message}", "Correct the pod template: a Secret, a ConfigMap or a command is missing.")
@@ -144,9 +169,9 @@ def _killed(pod: dict[str, Any], terminated: dict[str, Any] | None) -> DtxError 
         return HostMemoryError(f"The pod used more memory than its limit of {limit}.", "It is tried once more with half as much again; set `resources.memory`.")
     if terminated.get("reason") in BAD_CONTAINER:
         return SpecError(f"The container cannot be started: {terminated.get('message', '')}", "Correct `command` of the pod template.")
-    if terminated["exitCode"] not in OWN_CODES | {1}:
-        return TransientError(f"The pod was killed: exit code {terminated['exitCode']}.", "Its last lines are in the log above.")
-    return None
+    if terminated["exitCode"] == 1:
+        return DtxError("The stage failed before it could say how.", "Its last lines are in the log above.")
+    return TransientError(f"The pod was killed: exit code {terminated['exitCode']}.", "Its last lines are in the log above.")
 
 
 def _unscheduled(pod: dict[str, Any]) -> DtxError | None:

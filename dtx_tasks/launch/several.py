@@ -17,6 +17,12 @@ if TYPE_CHECKING:
 JOB = "nodes"
 """The one replicated Job of a JobSet; its pods are the machines."""
 
+JOB_SET = {"group": "jobset.x-k8s.io", "version": "v1alpha2", "plural": "jobsets"}
+POD_LABELS = {"JobSet": "jobset.sigs.k8s.io/jobset-name", "Job": "batch.kubernetes.io/job-name"}
+RANK_LABEL = "batch.kubernetes.io/job-completion-index"
+ENDED = {"JobSet": ("Completed", "Failed"), "Job": ("Complete", "Failed")}
+"""Conditions of a workload that has ended; the first of them well."""
+
 NO_RESTART = [*(kind.exit_code for kind in (SpecError, DataError, DivergedError, ResourceError, DtxError, ClaimedError)), 137]
 """Exit codes that need a decision before the next attempt: smaller batches, more memory, or none at all. 137 may be a lack of memory."""
 
@@ -62,7 +68,13 @@ class SeveralNodes:
     @property
     def pod_selector(self) -> str:
         """The label that its pods carry."""
-        return f"jobset.sigs.k8s.io/jobset-name={self.name}" if self.kind == "JobSet" else f"batch.kubernetes.io/job-name={self.name}"
+        return f"{POD_LABELS[self.kind]}={self.name}"
+
+
+def ended(kind: str, workload: dict[str, Any]) -> str | None:
+    """The condition in which a workload has ended; None while it has not."""
+    conditions = workload.get("status", {}).get("conditions") or []
+    return next((item["type"] for item in conditions if item["type"] in ENDED[kind] and item["status"] == "True"), None)
 
 
 def _queued(call: StageCall, backend: Backend) -> dict[str, str]:

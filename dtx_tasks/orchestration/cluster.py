@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import time
+from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
 from kubernetes.client import BatchV1Api, CoreV1Api, CustomObjectsApi
 from kubernetes.client.exceptions import ApiException
 
+from dtx_tasks.launch.several import ENDED, JOB_SET, ended
+
 if TYPE_CHECKING:
     from kubernetes.client import ApiClient
 
     from dtx_tasks.launch.several import SeveralNodes
-
-JOB_SET = {"group": "jobset.x-k8s.io", "version": "v1alpha2", "plural": "jobsets"}
-ENDED = {"JobSet": ("Completed", "Failed"), "Job": ("Complete", "Failed")}
-"""Conditions of a workload that has ended; the first of them well."""
 
 GONE_S = 180.0
 """For the pods of a deleted workload to end: their grace, and a little more."""
@@ -43,12 +42,13 @@ class WorkloadClient:
             if workload.kind == "JobSet":
                 self._custom.create_namespaced_custom_object(**JOB_SET, namespace=workload.namespace, body=workload.manifest)
             else:
-                self._create_service(workload)
-                self._batch.create_namespaced_job(workload.namespace, workload.manifest)
+                made = self._batch.create_namespaced_job(workload.namespace, workload.manifest)
+                self._create_service(workload, made.metadata.uid)
         except ApiException as error:
-            if error.status == 409:
-                return False
-            raise
+            if error.status != 409:
+                raise
+            self._complete(workload)
+            return False
         return True
 
     def read(self, workload: SeveralNodes) -> dict[str, Any] | None:
@@ -79,22 +79,59 @@ class WorkloadClient:
 
     def delete(self, workload: SeveralNodes) -> None:
         """Removes it with its pods, and waits until they are gone."""
+        self.remove(workload.kind, workload.name, workload.namespace)
+        self._wait_while_terminating(workload)
+
+    def managed(self, namespace: str, selector: str) -> list[dict[str, Any]]:
+        """What carries a label and stands for itself: pods of a workload go with it.
+
+        Args:
+            namespace: Where to look.
+            selector: The label.
+
+        Returns:
+            The objects, each with its `kind`.
+        """
+        found = [("Pod", self._plain(pod)) for pod in self._core.list_namespaced_pod(namespace, label_selector=selector).items]
+        found += [("Job", self._plain(job)) for job in self._batch.list_namespaced_job(namespace, label_selector=selector).items]
         try:
-            if workload.kind == "JobSet":
-                self._custom.delete_namespaced_custom_object(
-                    **JOB_SET, namespace=workload.namespace, name=workload.name, propagation_policy="Foreground", body={"propagationPolicy": "Foreground"}
-                )
-            else:
-                self._batch.delete_namespaced_job(workload.name, workload.namespace, propagation_policy="Foreground")
-                self._core.delete_namespaced_service(workload.name, workload.namespace)
+            job_sets = self._custom.list_namespaced_custom_object(**JOB_SET, namespace=namespace, label_selector=selector)["items"]
+        except ApiException as error:
+            # JobSet is not installed.
+            if error.status != 404:
+                raise
+            job_sets = []
+        found += [("JobSet", item) for item in job_sets]
+        return [{**item, "kind": kind} for kind, item in found if not item["metadata"].get("ownerReferences")]
+
+    def remove(self, kind: str, name: str, namespace: str) -> None:
+        """Removes one object with what belongs to it; one that is gone already is no failure."""
+        try:
+            self._remove(kind, name, namespace)
         except ApiException as error:
             if error.status != 404:
                 raise
-        self._wait_while_terminating(workload)
 
-    def _create_service(self, workload: SeveralNodes) -> None:
+    def _remove(self, kind: str, name: str, namespace: str) -> None:
+        if kind == "JobSet":
+            self._custom.delete_namespaced_custom_object(**JOB_SET, namespace=namespace, name=name, propagation_policy="Foreground")
+        elif kind == "Job":
+            self._batch.delete_namespaced_job(name, namespace, propagation_policy="Foreground")
+        else:
+            self._core.delete_namespaced_pod(name, namespace)
+
+    def _complete(self, workload: SeveralNodes) -> None:
+        """Adds the Service, should its maker have been killed before it made that."""
+        found = self.read(workload) if workload.service else None
+        if found:
+            self._create_service(workload, found["metadata"]["uid"])
+
+    def _create_service(self, workload: SeveralNodes, job_uid: str) -> None:
+        """Gives the pods of a Job their names; it goes with the Job. Ranks ask again until there is one."""
+        service = deepcopy(workload.service) or {}
+        service["metadata"]["ownerReferences"] = [{"apiVersion": "batch/v1", "kind": "Job", "name": workload.name, "uid": job_uid}]
         try:
-            self._core.create_namespaced_service(workload.namespace, workload.service)
+            self._core.create_namespaced_service(workload.namespace, service)
         except ApiException as error:
             if error.status != 409:
                 raise
@@ -109,9 +146,3 @@ class WorkloadClient:
 
     def _plain(self, item: Any) -> dict[str, Any]:
         return dict(self._api.sanitize_for_serialization(item))
-
-
-def ended(kind: str, workload: dict[str, Any]) -> str | None:
-    """The condition in which a workload has ended; None while it has not."""
-    conditions = workload.get("status", {}).get("conditions") or []
-    return next((item["type"] for item in conditions if item["type"] in ENDED[kind] and item["status"] == "True"), None)

@@ -9,6 +9,7 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from dtx_tasks.errors import SpecError
 from dtx_tasks.launch import LocalProcess
+from dtx_tasks.orchestration.connection import use_connection
 from dtx_tasks.orchestration.guard import ExecutorGuard
 from dtx_tasks.orchestration.stage import document_name, is_done, run_key, turns
 
@@ -49,6 +50,7 @@ class StageOperator(BaseOperator):
             AirflowException: It is worth making.
             AirflowRescheduleException: Somebody else is doing it, or the experiment's parallelism is used up.
         """
+        use_connection()
         key = run_key(context, self.retries or 0)
         try:
             for _ in turns(self.stage, self.document_uri, key):

@@ -13,11 +13,12 @@ from kubernetes.client.exceptions import ApiException
 
 from dtx_tasks.catalog.backend import BASE_CONTAINER, Backend, load_backend, load_pod_template
 from dtx_tasks.errors import SpecError
-from dtx_tasks.launch import is_finished, note_ending
+from dtx_tasks.launch import note_ending
 from dtx_tasks.launch.endings import PodEnd, end_of, end_of_all, is_over, refused
 from dtx_tasks.launch.pods import StageCall, pod_of
 from dtx_tasks.launch.several import SeveralNodes
 from dtx_tasks.orchestration.cluster import WorkloadClient
+from dtx_tasks.orchestration.connection import use_connection
 from dtx_tasks.orchestration.stage import document_name, is_done, run_key, turns, wait
 from dtx_tasks.orchestration.triggers import WorkloadTrigger
 
@@ -26,9 +27,6 @@ if TYPE_CHECKING:
 
     from airflow.sdk import Context
     from kubernetes.client import V1Pod
-
-LOG_INTERVAL_S = 10
-"""Seconds between two looks at what a pod says."""
 
 
 class PodStageOperator(KubernetesPodOperator):
@@ -49,19 +47,12 @@ class PodStageOperator(KubernetesPodOperator):
         backend = load_backend()
         super().__init__(
             deferrable=True,
-            get_logs=True,
-            logging_interval=LOG_INTERVAL_S,
-            poll_interval=backend.poll_s,
-            schedule_timeout_seconds=backend.schedule_timeout_s,
-            startup_timeout_seconds=backend.startup_timeout_s,
-            startup_check_interval_seconds=min(backend.poll_s, 5),
             termination_grace_period=backend.grace_s,
             active_deadline_seconds=backend.deadline_s,
             base_container_name=BASE_CONTAINER,
             # A pod that is kept would be taken for the next try's (provider 10.25); its log and its end are on storage and in the task's log.
             on_finish_action="delete_pod",
             log_pod_spec_on_failure=False,
-            log_events_on_startup=False,
             do_xcom_push=False,
             **kwargs,
         )
@@ -86,29 +77,27 @@ class PodStageOperator(KubernetesPodOperator):
             AirflowException: It is worth making.
             AirflowRescheduleException: Somebody else is doing it, or the experiment's parallelism is used up.
         """
+        use_connection()
         try:
             self._execute(context, self._call(context))
         except SpecError as error:
             raise AirflowFailException(str(error)) from error
 
     def trigger_reentry(self, context: Context, event: dict[str, Any]) -> None:
-        """Settles what a pod came to; the cluster's own word counts where the stage could not say it."""
+        """Settles what pods came to; the cluster's own word counts where the stage could not say it."""
+        use_connection()
         call = self._call(context)
         self._set_up(call)
-        pod = self.pod = self._read(event["name"], event["namespace"])
-        if pod is not None and event["status"] == "error" and not is_over(_plain(pod)):
-            self.log.warning("Lost sight of the pod, which goes on: %s", event.get("message"))
-            self.invoke_defer_method(last_log_time=event.get("last_log_time"), context=context)
-        if pod is not None:
-            self._say_rest(pod, event)
-            self._delete(pod)
-        self._settle(call, end_of(_plain(pod) if pod else None))
+        if event["kind"] == "Pod":
+            self.pod = self._read(event["name"], event["namespace"])
+            self._settle_one(call)
+        else:
+            self._settle_several(call, self._several(call))
 
-    def workload_reentry(self, context: Context, event: dict[str, Any]) -> None:
-        """The same for the pods of several machines."""
-        self.log.info("The pods have ended, or nobody waits for them any more: %s", event["status"])
-        call = self._call(context)
-        self._settle_several(call, self._several(call))
+    def invoke_defer_method(self, last_log_time: Any = None, context: Context | None = None) -> None:  # noqa: ARG002
+        """Waits for the pod; the provider's own trigger gives up after the fourth failure of the API."""
+        assert self.pod is not None
+        self._wait_for("Pod", self.pod.metadata.name)
 
     def _execute(self, context: Context, call: StageCall) -> None:
         self._set_up(call)
@@ -117,7 +106,8 @@ class PodStageOperator(KubernetesPodOperator):
         for _ in turns(self.stage, self.document_uri, call.run_key):
             if call.nodes > 1:
                 self._start_several(call)
-            self._start_one(context, call)
+            else:
+                self._start_one(context, call)
         self.log.info("Every record is there already: nothing to do.")
 
     def _set_up(self, call: StageCall) -> None:
@@ -133,10 +123,7 @@ class PodStageOperator(KubernetesPodOperator):
         self.pod = pod
         if not is_over(_plain(pod)):
             self.invoke_defer_method(context=context)
-        self._say_rest(pod, {})
-        self._delete(pod)
-        if not is_finished(self.stage, self.document_uri):
-            self._settle(call, end_of(_plain(pod)))
+        self._settle_one(call)
 
     def _start_one(self, context: Context, call: StageCall) -> None:
         self.pod_template_dict = pod_of(call, self.backend, load_pod_template(self.backend))
@@ -156,15 +143,29 @@ class PodStageOperator(KubernetesPodOperator):
             self.log.info("Found the %s %s of an earlier try.", several.kind, several.name)
         if self._workloads.is_over(several):
             self._settle_several(call, several)
+        else:
+            self._wait_for(several.kind, several.name)
+
+    def _wait_for(self, kind: str, name: str) -> None:
+        backend = self.backend
         trigger = WorkloadTrigger(
-            kind=several.kind,
-            name=several.name,
+            kind=kind,
+            name=name,
             namespace=self.namespace,
-            poll_s=self.backend.poll_s,
+            poll_s=backend.poll_s,
+            schedule_timeout_s=backend.schedule_timeout_s,
+            startup_timeout_s=backend.startup_timeout_s,
+            grace_s=backend.grace_s,
             kubernetes_conn_id=self.kubernetes_conn_id,
-            deadline=time.time() + self.backend.schedule_timeout_s + self.backend.deadline_s,
+            in_cluster=bool(self.hook.is_in_cluster),
         )
-        self.defer(trigger=trigger, method_name="workload_reentry")
+        self.defer(trigger=trigger, method_name="trigger_reentry")
+
+    def _settle_one(self, call: StageCall) -> None:
+        end = end_of(_plain(self.pod) if self.pod else None)
+        if self.pod:
+            self.pod_manager.delete_pod(self.pod)
+        self._settle(call, end)
 
     def _settle_several(self, call: StageCall, several: SeveralNodes) -> None:
         pods = self._workloads.pods(several)
@@ -203,20 +204,6 @@ class PodStageOperator(KubernetesPodOperator):
             if error.status == 404:
                 return None
             raise
-
-    def _say_rest(self, pod: V1Pod, event: dict[str, Any]) -> None:
-        """What the pod said since the triggerer last looked; all of it is kept on storage."""
-        try:
-            self._write_logs(pod, since_time=event.get("last_log_time"))
-        except ApiException as error:
-            self.log.warning("The rest of the pod's log cannot be read (%s); it is kept below %s.", error.reason, self._log_folder)
-
-    @property
-    def _log_folder(self) -> str:
-        return f"{self.document_uri.rsplit('/', 2)[0]}/logs/{self.stage}/{self.document_name}"
-
-    def _delete(self, pod: V1Pod) -> None:
-        self.pod_manager.delete_pod(pod)
 
 
 def _plain(pod: V1Pod) -> dict[str, Any]:

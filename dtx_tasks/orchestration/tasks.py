@@ -11,6 +11,7 @@ from airflow.sdk.exceptions import AirflowFailException
 from dtx_tasks.entrypoints.documents import find_run, note_run, read_plan, uris_of, write_plan
 from dtx_tasks.entrypoints.planning import plan_document
 from dtx_tasks.errors import ClaimedError, DtxError, Mistake, SpecError, TransientError
+from dtx_tasks.orchestration.connection import use_connection
 from dtx_tasks.records import BestVersion, Layout, RegisteredLLM, RunReference
 from dtx_tasks.resolve import Allowed, Origin
 from dtx_tasks.settings import data_roots, root
@@ -36,6 +37,7 @@ def plan_run(team: str, spec_file: str | None = None) -> list[str]:
     Raises:
         AirflowFailException: The spec has mistakes; trying again would not help.
     """
+    use_connection()
     run: Any = get_current_context()["dag_run"]
     # A cleared run may come to another plan, or to none.
     remove(Layout(root(), team).run_reference(run.dag_id, run.run_id))
@@ -135,6 +137,7 @@ def _planned(document: SpecDocument, origin: Origin) -> ExperimentPlan:
 
 def _this_run() -> tuple[ExperimentPlan, Layout, RunReference]:
     """What the task `plan` of this run has written; XCom does not carry it, since a missing XCom would count as a fault that may pass."""
+    use_connection()
     run: Any = get_current_context()["dag_run"]
     found = find_run(root(), run.dag_id, run.run_id)
     if found is None:

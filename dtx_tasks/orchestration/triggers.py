@@ -1,9 +1,10 @@
-"""Waits in the triggerer for the pods of several machines, and says what they say."""
+"""Waits in the triggerer for pods, and says what they say."""
 
 from __future__ import annotations
 
 import asyncio
 import time
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.cncf.kubernetes.hooks.kubernetes import AsyncKubernetesHook
@@ -11,71 +12,104 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 from kubernetes_asyncio import client
 
 from dtx_tasks.catalog.backend import BASE_CONTAINER
-from dtx_tasks.orchestration.cluster import ENDED, JOB_SET
+from dtx_tasks.launch.endings import is_over, is_overdue
+from dtx_tasks.launch.several import JOB_SET, POD_LABELS, RANK_LABEL, ended
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-LOG_LINES = 2000
+LOG_LINES = 5000
 """Of one pod between two looks; all of them are kept on storage."""
 
 
 class WorkloadTrigger(BaseTrigger):
-    """Looks at a JobSet or Job until it has ended.
+    """Looks at a Pod, a JobSet or a Job until it has ended, or is not worth waiting for any more.
 
     Args:
-        kind: Which of the two.
+        kind: Which of the three.
         name: Of the workload.
         namespace: Of the workload.
         poll_s: Seconds between two looks.
+        schedule_timeout_s: How long a pod may wait for a place.
+        startup_timeout_s: How long it may take to start there.
+        grace_s: From the request to stop until a pod is killed.
         kubernetes_conn_id: Airflow's connection to the cluster.
-        deadline: Unix time after which it is not waited for any more.
+        in_cluster: Whether that is the cluster which Airflow itself runs in.
     """
 
-    def __init__(self, kind: str, name: str, namespace: str, poll_s: float, kubernetes_conn_id: str | None, deadline: float) -> None:
+    def __init__(
+        self,
+        kind: str,
+        name: str,
+        namespace: str,
+        poll_s: float,
+        schedule_timeout_s: float,
+        startup_timeout_s: float,
+        grace_s: int,
+        kubernetes_conn_id: str | None,
+        in_cluster: bool,
+    ) -> None:
         super().__init__()
         self.kind, self.name, self.namespace = kind, name, namespace
-        self.poll_s, self.kubernetes_conn_id, self.deadline = poll_s, kubernetes_conn_id, deadline
+        self.poll_s, self.schedule_timeout_s, self.startup_timeout_s = poll_s, schedule_timeout_s, startup_timeout_s
+        self.grace_s, self.kubernetes_conn_id, self.in_cluster = grace_s, kubernetes_conn_id, in_cluster
         self._phases: dict[str, str] = {}
-        self._seen_at: dict[str, float] = {}
+        self._said_until: dict[str, str] = {}
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """What another triggerer needs to go on."""
-        names = ("kind", "name", "namespace", "poll_s", "kubernetes_conn_id", "deadline")
+        timing = ("poll_s", "schedule_timeout_s", "startup_timeout_s", "grace_s")
+        names = ("kind", "name", "namespace", *timing, "kubernetes_conn_id", "in_cluster")
         return f"{type(self).__module__}.{type(self).__qualname__}", {name: getattr(self, name) for name in names}
 
+    @cached_property
+    def _hook(self) -> AsyncKubernetesHook:
+        # Where there is no connection of this name, the environment says where the cluster is.
+        return AsyncKubernetesHook(conn_id=self.kubernetes_conn_id, in_cluster=self.in_cluster)
+
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Waits; what the API fails to answer is asked again."""
-        while time.time() < self.deadline:
+        """Waits; what the API fails to answer is asked again: the pods go on without it."""
+        while True:
             try:
-                if await self._has_ended():
-                    yield TriggerEvent({"status": "ended"})
+                if await self._look():
+                    yield TriggerEvent({"kind": self.kind, "name": self.name, "namespace": self.namespace})
                     return
-            except Exception as error:  # noqa: BLE001 - whatever the API's failure, the pods go on
-                self.log.warning("The cluster did not answer, it is asked again: %s", error)
+            except Exception as error:  # noqa: BLE001 - whatever the API's failure, there is nothing to do but to ask again
+                self.log.warning("The cluster did not answer, and is asked again: %s", error)
             await asyncio.sleep(self.poll_s)
-        yield TriggerEvent({"status": "timeout"})
 
     async def on_kill(self) -> None:
-        """Removes the workload when a person ends the task; the pods have their grace for a last checkpoint."""
-        async with self._hook().get_conn() as api:
-            if self.kind == "JobSet":
-                await client.CustomObjectsApi(api).delete_namespaced_custom_object(
-                    **JOB_SET, namespace=self.namespace, name=self.name, propagation_policy="Foreground"
-                )
+        """Removes the workload when a person ends the task; its pods have their grace for a last checkpoint."""
+        self.log.info("Removing %s %s.", self.kind, self.name)
+        async with self._hook.get_conn() as api:
+            if self.kind == "Pod":
+                await client.CoreV1Api(api).delete_namespaced_pod(self.name, self.namespace, grace_period_seconds=self.grace_s)
+            elif self.kind == "JobSet":
+                custom = client.CustomObjectsApi(api)
+                await custom.delete_namespaced_custom_object(**JOB_SET, namespace=self.namespace, name=self.name, propagation_policy="Foreground")
             else:
                 await client.BatchV1Api(api).delete_namespaced_job(self.name, self.namespace, propagation_policy="Foreground")
 
-    async def _has_ended(self) -> bool:
-        async with self._hook().get_conn() as api:
-            workload = await self._read(api)
-            await self._say(api)
-        if workload is None:
-            return True
-        conditions = workload.get("status", {}).get("conditions") or []
-        return any(item["type"] in ENDED[self.kind] and item["status"] == "True" for item in conditions)
+    async def _look(self) -> bool:
+        """Says what is new; whether there is nothing more to wait for."""
+        async with self._hook.get_conn() as api:
+            core = client.CoreV1Api(api)
+            pods = await self._pods(api, core)
+            for pod in pods:
+                await self._say(core, pod)
+            if any(is_overdue(pod, time.time(), self.schedule_timeout_s, self.startup_timeout_s) for pod in pods):
+                return True
+            if self.kind == "Pod":
+                return not pods or is_over(pods[0])
+            workload = await self._workload(api)
+        return workload is None or ended(self.kind, workload) is not None or any(is_over(pod) and pod["status"]["phase"] == "Pending" for pod in pods)
 
-    async def _read(self, api: Any) -> dict[str, Any] | None:
+    async def _pods(self, api: Any, core: Any) -> list[dict[str, Any]]:
+        selector = {"field_selector": f"metadata.name={self.name}"} if self.kind == "Pod" else {"label_selector": f"{POD_LABELS[self.kind]}={self.name}"}
+        found = (await core.list_namespaced_pod(self.namespace, **selector)).items
+        return sorted((dict(api.sanitize_for_serialization(pod)) for pod in found), key=lambda pod: str(pod["metadata"]["name"]))
+
+    async def _workload(self, api: Any) -> dict[str, Any] | None:
         try:
             if self.kind == "JobSet":
                 return dict(await client.CustomObjectsApi(api).get_namespaced_custom_object(**JOB_SET, namespace=self.namespace, name=self.name))
@@ -85,30 +119,27 @@ class WorkloadTrigger(BaseTrigger):
                 return None
             raise
 
-    async def _say(self, api: Any) -> None:
-        """The state of every rank when it changes, and what each has said since."""
-        core = client.CoreV1Api(api)
-        label = "jobset.sigs.k8s.io/jobset-name" if self.kind == "JobSet" else "batch.kubernetes.io/job-name"
-        pods = (await core.list_namespaced_pod(self.namespace, label_selector=f"{label}={self.name}")).items
-        for pod in sorted(pods, key=lambda pod: str(pod.metadata.name)):
-            rank = (pod.metadata.labels or {}).get("batch.kubernetes.io/job-completion-index", "?")
-            if self._phases.get(pod.metadata.name) != pod.status.phase:
-                self.log.info("rank %s: %s (%s)", rank, pod.status.phase, pod.metadata.name)
-            self._phases[pod.metadata.name] = pod.status.phase
-            if pod.status.phase != "Pending":
-                await self._say_log(core, pod.metadata.name, rank)
+    async def _say(self, core: Any, pod: dict[str, Any]) -> None:
+        """The state of a pod when it changes, and what it has said since."""
+        name, phase = pod["metadata"]["name"], pod["status"].get("phase", "Unknown")
+        rank = pod["metadata"].get("labels", {}).get(RANK_LABEL)
+        if self._phases.get(name) != phase:
+            self.log.info("%s: %s (%s)", "pod" if rank is None else f"rank {rank}", phase, name)
+        self._phases[name] = phase
+        if phase != "Pending":
+            for line in await self._new_lines(core, name):
+                self.log.info("%s%s", "" if rank is None else f"[rank {rank}] ", line)
 
-    async def _say_log(self, core: Any, name: str, rank: str) -> None:
-        since, now = self._seen_at.get(name), time.time()
-        extra = {"since_seconds": max(1, int(now - since) + 1)} if since else {}
+    async def _new_lines(self, core: Any, name: str) -> list[str]:
         try:
-            text = await core.read_namespaced_pod_log(name, self.namespace, container=BASE_CONTAINER, tail_lines=LOG_LINES, **extra)
-        except client.exceptions.ApiException:
-            # It is starting, or on its way out.
-            return
-        self._seen_at[name] = now
-        for line in text.splitlines():
-            self.log.info("[rank %s] %s", rank, line)
-
-    def _hook(self) -> AsyncKubernetesHook:
-        return AsyncKubernetesHook(conn_id=self.kubernetes_conn_id)
+            text = await core.read_namespaced_pod_log(name, self.namespace, container=BASE_CONTAINER, tail_lines=LOG_LINES, timestamps=True)
+        except client.exceptions.ApiException as error:
+            if error.status == 403:
+                self.log.warning("The log may not be read: the triggerer's account needs the right to get pods/log. It is kept on storage.")
+            # Otherwise it is starting, or on its way out.
+            return []
+        said_until = self._said_until.get(name, "")
+        lines = [(at, line) for at, _, line in (item.partition(" ") for item in text.splitlines()) if at > said_until]
+        if lines:
+            self._said_until[name] = lines[-1][0]
+        return [line for _, line in lines]

@@ -1,6 +1,6 @@
 """Reading and writing by URI, on local paths and on S3, so that a reader sees a whole file or none."""
 
-from dtx_tasks.storage.claim import Claim, claim, claim_within, is_claimed
+from dtx_tasks.storage.claim import Claim, claim, claim_within, is_claimed, unique_owner
 from dtx_tasks.storage.files import (
     append_line,
     create,
@@ -25,11 +25,10 @@ from dtx_tasks.storage.folders import (
     manifest_of,
     put_file,
     put_folder,
-    sha256_of,
     upload,
     workplace,
 )
-from dtx_tasks.storage.local import local_path
+from dtx_tasks.storage.local import local_path, sha256_of
 
 __all__ = [
     "Claim",
@@ -56,6 +55,7 @@ __all__ = [
     "read_record",
     "remove",
     "sha256_of",
+    "unique_owner",
     "upload",
     "verify",
     "workplace",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import threading
 import time
 import uuid
@@ -89,31 +90,42 @@ class LeasedClaim(Claim):
 
     def is_mine(self) -> bool:
         """Whether nobody has claimed it since: renewed in the very moment."""
-        return not self._is_over.is_set() and self._renew(self._said)
+        return self._renew()
 
     def release(self) -> None:
         """Lets go of it; its epoch stays for the next one to count from."""
-        if not self._is_over.is_set():
+        with self._turn:
+            if self._is_over.is_set():
+                return
             self._is_over.set()
             try:
-                self._renew({**self._said, "ttl_s": 0})
+                self._put({**self._said, "ttl_s": 0})
             except TransientError as error:
                 print(json.dumps({"event": "claim", "message": f"Not let go of, it expires: {error.message}"}), flush=True)
 
     def _keep(self) -> None:
         while not self._is_lost and not self._is_over.wait(claim_ttl_s() / 4):
             try:
-                self._renew(self._said)
+                self._renew()
             except TransientError as error:
                 print(json.dumps({"event": "claim", "message": f"Not renewed yet: {error.message}"}), flush=True)
 
-    def _renew(self, said: dict[str, object]) -> bool:
+    def _renew(self) -> bool:
         with self._turn:
-            if not self._is_lost:
-                tag = s3.put_if(self.uri, _text(said), self._tag)
-                self._is_lost = tag is None
-                self._tag = tag or self._tag
-            return not self._is_lost
+            # What was let go of while this waited for its turn stays so.
+            return not self._is_over.is_set() and self._put(self._said)
+
+    def _put(self, said: dict[str, object]) -> bool:
+        if not self._is_lost:
+            tag = s3.put_if(self.uri, _text(said), self._tag)
+            self._is_lost = tag is None
+            self._tag = tag or self._tag
+        return not self._is_lost
+
+
+def unique_owner() -> str:
+    """A name that nobody else has: no other process, and not the same one when it asks again."""
+    return f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
 
 
 def claim(uri: str, owner: str) -> Claim | None:
@@ -121,7 +133,8 @@ def claim(uri: str, owner: str) -> Claim | None:
 
     Args:
         uri: The claim's file, as a rule `<folder>/claim.json`.
-        owner: Who asks.
+        owner: Who asks. On S3 an owner takes its own claim over at once: whoever uses a name twice makes sure
+            that its earlier self is gone, as a restarted pod's is; others ask as `unique_owner`.
 
     Returns:
         The claim, or None when somebody else holds it.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import os
 import shutil
 import time
@@ -17,7 +16,7 @@ from dtx_tasks.records import FileEntry, digest_of
 from dtx_tasks.settings import cache_folder, scratch_folder
 from dtx_tasks.storage import s3
 from dtx_tasks.storage.files import is_remote
-from dtx_tasks.storage.local import local_path, paths_below, remove, write
+from dtx_tasks.storage.local import local_path, paths_below, remove, sha256_of, write
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -30,12 +29,6 @@ KEPT_S = 24 * 3600.0
 
 ROOM_RATIO = 1.05
 """Of the bytes to come, what must be free."""
-
-
-def sha256_of(path: Path) -> str:
-    """The SHA-256 of a file, read in pieces."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def manifest_of(uri: str) -> tuple[FileEntry, ...]:
@@ -117,7 +110,6 @@ def download(uri: str, files: Iterable[FileEntry], folder: Path) -> None:
     Raises:
         TransientError: A file is missing, or is not what its record says.
     """
-
     with ThreadPoolExecutor(s3.PARALLEL) as requests:
 
         def fetch(entry: FileEntry) -> None:
@@ -135,10 +127,10 @@ def _is_right(path: Path, entry: FileEntry) -> bool:
 def _download(source: str, path: Path, entry: FileEntry, requests: ThreadPoolExecutor) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        s3.download(source, path, entry.num_bytes, requests.map)
+        sha256 = s3.download(source, path, entry.num_bytes, requests.map)
     except FileNotFoundError:
         raise TransientError(f"{source} is missing.", "Its stage must run again: clear its task.") from None
-    if (s3.digest_of_object(source) if entry.sha256.startswith(s3.TAGGED) else sha256_of(path)) != entry.sha256:
+    if (s3.digest_of_object(source) if entry.sha256.startswith(s3.TAGGED) else sha256) != entry.sha256:
         path.unlink()
         raise TransientError(f"{source} is damaged: its SHA-256 is not {entry.sha256}.", "Its stage must run again: clear its task.")
 
@@ -173,7 +165,8 @@ def put_file(path: Path, uri: str, sha256: str) -> str:
         The URI.
     """
     if is_remote(uri):
-        upload(path.parent, uri.rpartition("/")[0], [FileEntry(path=path.name, sha256=sha256, num_bytes=path.stat().st_size)])
+        if s3.digest_of_object(uri) != sha256:
+            s3.upload(path, uri, sha256)
     elif not local_path(uri).exists():
         write(uri, path.read_bytes())
     return uri

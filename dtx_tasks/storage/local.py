@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import tempfile
@@ -95,6 +96,12 @@ def paths_below(base: Path) -> Iterator[str]:
     """Paths of the files below a folder; hidden ones left out: downloads keep notes with times in them, which are no part of a model."""
     found = (item.relative_to(base) for item in sorted(base.rglob("*")) if item.is_file())
     return (item.as_posix() for item in found if not any(part.startswith(".") for part in item.parts))
+
+
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file, read in pieces."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _written_beside(path: Path, content: bytes) -> str:

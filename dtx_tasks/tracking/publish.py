@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from typing import TYPE_CHECKING
 
 from dtx_tasks.plan.identity import learned_values
 from dtx_tasks.records import BestVersion, ExperimentPlan, FailureRecord, FinetuneJob, Layout, LLMCheckpoint, Record, RunReference, ScoreCards, StageDocument
-from dtx_tasks.storage import claim_within, read_lines, read_record, write_record
+from dtx_tasks.storage import claim_within, read_lines, read_record, unique_owner, write_record
 from dtx_tasks.tracking.runs import ensure_parent, ensure_run, experiment_id, first_run
 from dtx_tasks.tracking.server import connect, is_configured, tracking_errors
 
@@ -54,7 +53,7 @@ def publish_job(job: FinetuneJob, document: StageDocument, scoring_id: str, layo
     """
     uri = published_uri(job.job_id, layout.experiment(document.experiment_name, document.plan_id))
     # The last word must be said; before that, somebody else's publishing is as good.
-    with claim_within(f"{uri}.claim", str(os.getpid()), WAIT_S if is_last else 0.0):
+    with claim_within(f"{uri}.claim", unique_owner(), WAIT_S if is_last else 0.0):
         before = read_record(uri, Published) or _begun(job, document, layout)
         after = _copy_scores(job, scoring_id, layout, _copy_checkpoint(job, document, layout, _copy_events(job, layout, before)))
         if is_last:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
-from dtx_tasks.storage import claim_within, is_remote, link_folder, local_path
+from dtx_tasks.storage import claim_within, is_remote, link_folder, local_path, unique_owner
 from dtx_tasks.tracking.server import connect
 
 if TYPE_CHECKING:
@@ -37,7 +36,7 @@ def register_version(name: str, checkpoint_uri: str, digest: str, alias: str, ta
     Raises:
         ClaimedError: Another registration of this name takes too long.
     """
-    with claim_within(claim_uri, str(os.getpid()), WAIT_S):
+    with claim_within(claim_uri, unique_owner(), WAIT_S):
         found = _version_of(name, digest) or _create(name, checkpoint_uri, {**tags, DIGEST_TAG: digest}, run_id)
         connect().set_registered_model_alias(name, alias, found.version)
         return str(found.version)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 from dtx_tasks.records import Layout, Record, RunReference, slug
-from dtx_tasks.storage import claim_within, is_remote, list_names, local_path, read_record, write_record
+from dtx_tasks.storage import claim_within, is_remote, list_names, local_path, read_record, unique_owner, write_record
 from dtx_tasks.tracking.server import connect
 
 if TYPE_CHECKING:
@@ -70,7 +69,7 @@ def ensure_parent(run: RunReference, layout: Layout) -> str:
     """The MLflow run of a DAG run; noted beside the experiment's other records."""
     uri = parent_uri(run, layout)
     # Publishers of different jobs meet here.
-    with claim_within(f"{uri}.claim", str(os.getpid()), WAIT_S):
+    with claim_within(f"{uri}.claim", unique_owner(), WAIT_S):
         noted = read_record(uri, ParentRun)
         if noted and _is_there(noted.mlflow_run_id):
             return noted.mlflow_run_id

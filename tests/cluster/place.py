@@ -8,17 +8,28 @@ import shutil
 import subprocess
 import sys
 import uuid
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import boto3
+import psutil
 import yaml
 
 from dtx_tasks import stack
+from dtx_tasks.entrypoints.attempts import attempts_of
+from dtx_tasks.records import ExperimentPlan, Layout
 from dtx_tasks.stack.rest import Airflow
+from dtx_tasks.storage import list_names, read_bytes, read_record
+from dtx_tasks.train.checkpoint import last_step
 from tests.recipes.world import write_data
 from tests.running import dtx, until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from dtx_tasks.stack.rest import TaskInstance
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 MOUNTED = {"python": Path(sys.base_prefix), "repository": REPOSITORY}
@@ -84,7 +95,11 @@ class Cluster:
         """The project's own pod template, with this machine's Python in place of an image's."""
         pod: dict[str, Any] = yaml.safe_load((REPOSITORY / "config/pods/stage.yaml").read_text())
         container = pod["spec"]["containers"][0]
-        container |= {"image": IMAGE, "command": [sys.executable], "resources": {"requests": {"cpu": "100m", "memory": "512Mi"}, "limits": {"memory": "3Gi"}}}
+        container |= {
+            "image": IMAGE,
+            "command": ["tini", "--", sys.executable],
+            "resources": {"requests": {"cpu": "100m", "memory": "512Mi"}, "limits": {"memory": "3Gi"}},
+        }
         container["volumeMounts"] += [{"name": name, "mountPath": str(path), "readOnly": True} for name, path in MOUNTED.items()]
         container["env"] += [{"name": "DTX_CLAIM_TTL_S", "value": "8"}, {"name": "PYTHONPATH", "value": str(REPOSITORY)}]
         pod["spec"]["volumes"] += [{"name": name, "persistentVolumeClaim": {"claimName": name, "readOnly": True}} for name in MOUNTED]
@@ -94,6 +109,28 @@ class Cluster:
         """Pods of the namespace, by labels below `dtx/`."""
         selector = ",".join(f"dtx/{name}={value}" for name, value in labels.items())
         return list(json.loads(kubectl("get", "pods", "-n", self.namespace, "-l", selector, "-o", "json"))["items"])
+
+    def run_pod(self, name: str, *, cpu: str, seconds: int, priority: str) -> None:
+        """Starts a pod that takes room for a while."""
+        pod = self.template()
+        pod["metadata"] = {"name": name, "namespace": self.namespace}
+        pod["spec"] |= {"restartPolicy": "Never", "priorityClassName": priority}
+        pod["spec"]["containers"][0] |= {"args": ["-c", f"import time; time.sleep({seconds})"], "resources": {"requests": {"cpu": cpu}}}
+        apply(pod)
+
+    def run_orphan(self, name: str) -> None:
+        """Starts a pod as a stage of an experiment would be, whose time is over."""
+        pod = self.template()
+        owner = {"dag_id": "gone", "run_id": "gone", "task_id": "gone", "map_index": 0}
+        labels = {"app.kubernetes.io/managed-by": "dtx", "dtx/experiment": "gone"}
+        pod["metadata"] = {"name": name, "namespace": self.namespace, "labels": labels}
+        pod["metadata"]["annotations"] = {"dtx/owner": json.dumps(owner), "dtx/deadline": "1"}
+        pod["spec"]["containers"][0] |= {"args": ["-c", "import time; time.sleep(600)"]}
+        apply(pod)
+
+    def names(self) -> list[str]:
+        """Names of all pods of the namespace."""
+        return kubectl("get", "pods", "-n", self.namespace, "-o", "jsonpath={.items[*].metadata.name}").split()
 
     def _volume(self, name: str, path: Path) -> list[dict[str, Any]]:
         """A folder of this machine as a claim: `restricted` refuses hostPath itself."""
@@ -105,6 +142,18 @@ class Cluster:
             {"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": full}, "spec": volume},
             {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": name, "namespace": self.namespace}, "spec": claim},
         ]
+
+
+@contextmanager
+def _changed(path: Path, change: Callable[[dict[str, Any]], Any]) -> Iterator[None]:
+    before = path.read_text()
+    values = yaml.safe_load(before)
+    change(values)
+    path.write_text(yaml.safe_dump(values))
+    try:
+        yield
+    finally:
+        path.write_text(before)
 
 
 @dataclass
@@ -147,6 +196,18 @@ class ClusterPlace:
         assert state is not None
         return Airflow(state.airflow_url, username=state.username, password=state.password)
 
+    @contextmanager
+    def changed(self, **backend: Any) -> Iterator[None]:
+        """Other terms of the backend, for a while."""
+        with _changed(self.folder / "config/backends/cluster.yaml", lambda values: values.update(backend)):
+            yield
+
+    @contextmanager
+    def changed_template(self, change: Callable[[dict[str, Any]], Any]) -> Iterator[None]:
+        """Another pod template, for a while."""
+        with _changed(self.folder / "config/pods/cluster.yaml", change):
+            yield
+
     def experiment(self, name: str, groups: list[dict[str, Any]], **changes: Any) -> str:
         """Writes an experiment's file; its path."""
         matrix = {"llms": [{"name": "tiny", "source": "made:tiny-test"}], "datasets": [write_data(self.folder)], "hyperparameters": groups}
@@ -157,6 +218,78 @@ class ClusterPlace:
     def submit(self, path: str) -> str:
         """Starts an experiment; the run's id."""
         return str(json.loads(self.must("submit", path, "--json"))["run_id"])
+
+    def kill(self, component: str) -> None:
+        """Kills a process of Airflow, and whatever it has started; the stack starts it again."""
+        state = stack.status(self.folder / ".dtx")
+        assert state is not None
+        pid = state.component(component).pid
+        for process in [*psutil.Process(pid).children(recursive=True), psutil.Process(pid)]:
+            process.kill()
+
+    @property
+    def mlflow_url(self) -> str:
+        """Where MLflow is."""
+        state = stack.status(self.folder / ".dtx")
+        assert state is not None
+        return state.mlflow_url
+
+    def kept_logs(self, name: str, stage: str) -> str:
+        """What the stages of an experiment said, from storage."""
+        plan = self.plan(name)
+        folder = f"{Layout(self.root, plan.team).experiment(name, plan.plan_id)}/logs/{stage}"
+        parts = [
+            f"{folder}/{item}/{call}/{part}"
+            for item in list_names(folder)
+            for call in list_names(f"{folder}/{item}")
+            for part in list_names(f"{folder}/{item}/{call}")
+        ]
+        return "".join(read_bytes(part).decode() for part in parts)
+
+    def tasks(self, run_id: str, task_id: str) -> list[TaskInstance]:
+        """The instances of one task of a run."""
+        with self.airflow() as airflow:
+            return [task for task in airflow.task_instances(DAG_ID, run_id) if task.task_id == task_id]
+
+    def log(self, run_id: str, task_id: str) -> str:
+        """What every try of a task's first instance said."""
+        tries = max((task.try_number for task in self.tasks(run_id, task_id)), default=0)
+        with self.airflow() as airflow:
+            return "\n".join(line for number in range(1, tries + 1) for line in airflow.log(DAG_ID, run_id, task_id, 0, number))
+
+    def plan(self, name: str) -> ExperimentPlan:
+        """The newest plan of an experiment."""
+        folder = f"{self.root}/default/experiments/{name}"
+        found = read_record(f"{folder}/{list_names(folder)[-1]}/plan.json", ExperimentPlan)
+        assert found is not None
+        return found
+
+    def job_folder(self, name: str) -> str:
+        """Where the first job of an experiment is."""
+        return Layout(self.root, "default").job(self.plan(name).jobs[0].job_id)
+
+    def checkpoints(self, name: str) -> list[int]:
+        """Steps of the first job's checkpoints on storage."""
+        if not list_names(f"{self.root}/default/experiments/{name}"):
+            return []
+        resources = self.plan(name).resources
+        return [step for step in [last_step(f"{self.job_folder(name)}/scratch", resources)] if step]
+
+    def attempts(self, name: str) -> list[dict[str, Any]]:
+        """Attempts at the first job, oldest first."""
+        return [attempt.model_dump() for attempt in attempts_of(self.job_folder(name))]
+
+    def limits_until_end(self, run_id: str, name: str) -> list[str]:
+        """Memory limits of the pods that trained for an experiment, until its run has failed."""
+        found: dict[str, str] = {}
+
+        def look() -> bool:
+            for pod in self.cluster.pods(experiment=name, stage="train"):
+                found.setdefault(pod["metadata"]["creationTimestamp"], pod["spec"]["containers"][0]["resources"]["limits"]["memory"])
+            return self.state(run_id) == "failed"
+
+        until(look, f"{name} has failed", 300)
+        return [found[created_at] for created_at in sorted(found)]
 
     def state(self, run_id: str) -> str:
         """The state of a run."""

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from mlflow import MlflowClient
 
 from tests.recipes.world import QUICK
+from tests.running import until
 
 if TYPE_CHECKING:
     from tests.cluster.place import ClusterPlace
@@ -20,3 +22,73 @@ def test_experiment_runs_in_pods(place: ClusterPlace) -> None:
     assert place.wait(run_id) == "success", place.dtx("watch", run_id).stdout
     assert "tiny / words / quick" in place.must("leaderboard", run_id)
     assert place.cluster.pods(experiment="pods") == []
+
+
+LONG = {**QUICK, "name": "long", "max_steps": 1200, "save_steps": 50, "logging_steps": 5}
+
+
+def until_step(place: ClusterPlace, name: str, step: int = 100) -> None:
+    """Waits until a job has a checkpoint on storage."""
+    until(lambda: max(place.checkpoints(name), default=0) >= step, f"{name} has reached step {step}")
+
+
+def test_training_is_heard_while_it_runs_and_kept(place: ClusterPlace) -> None:
+    """In the log of its task, by `dtx logs`, and on storage when the pod is gone."""
+    run_id = place.submit(place.experiment("heard", [{**LONG, "learning_rate": 2e-3}]))
+    until(lambda: '"event": "step"' in place.log(run_id, "finetune.train"), "the task's log tells of a step")
+    assert place.state(run_id) == "running"
+    assert '"event": "step"' in place.must("logs", "tiny-words-long", "--run", run_id)
+    assert place.wait(run_id) == "success"
+    kept = place.kept_logs("heard", "train")
+    assert '"step": 1200, "total": 1200' in kept
+    assert place.log(run_id, "finetune.train").count('"step": 600,') == 1
+
+
+def test_pod_goes_on_while_airflow_is_killed(place: ClusterPlace) -> None:
+    """Scheduler, its workers, and triggerer: the pod is found again and never started twice."""
+    run_id = place.submit(place.experiment("killed", [{**LONG, "learning_rate": 2.1e-3}]))
+    until(lambda: place.cluster.pods(experiment="killed", stage="train"), "there is a pod")
+    pod = place.cluster.pods(experiment="killed", stage="train")[0]["metadata"]["uid"]
+    place.kill("scheduler")
+    until_step(place, "killed")
+    place.kill("triggerer")
+    place.kill("scheduler")
+    living = place.cluster.pods(experiment="killed", stage="train")
+    assert [item["metadata"]["uid"] for item in living] == [pod]
+    assert place.wait(run_id) == "success"
+    assert [attempt["error_class"] for attempt in place.attempts("killed")] == [""]
+
+
+def test_cancelled_pod_saves_and_goes(place: ClusterPlace) -> None:
+    """Within its grace, after a checkpoint; what is started again goes on from there."""
+    path = place.experiment("cancelled", [{**LONG, "max_steps": 3000, "learning_rate": 2.2e-3}])
+    run_id = place.submit(path)
+    until_step(place, "cancelled")
+    place.must("cancel", run_id)
+    until(lambda: not place.cluster.pods(experiment="cancelled"), "the pod is gone", 60)
+    assert place.state(run_id) == "failed"
+    reached = max(place.checkpoints("cancelled"))
+    assert place.wait(place.submit(path)) == "success"
+    assert place.attempts("cancelled")[-1]["started_from_step"] == reached
+
+
+def test_orphans_are_removed(place: ClusterPlace) -> None:
+    """A pod whose time is over goes, whoever made it; one that a task waits for stays."""
+    run_id = place.submit(place.experiment("kept", [{**LONG, "learning_rate": 2.3e-3}]))
+    until(lambda: place.cluster.pods(experiment="kept", stage="train"), "there is a pod")
+    place.cluster.run_orphan("left-over")
+    with place.airflow() as airflow:
+        cleaning = airflow.trigger("housekeeping", {})
+        until(lambda: airflow.dag_run("housekeeping", cleaning).finished, "housekeeping has ended")
+    until(lambda: "left-over" not in place.cluster.names(), "the orphan is gone", 60)
+    assert place.cluster.pods(experiment="kept", stage="train")
+    assert place.wait(run_id) == "success"
+
+
+def test_best_version_is_registered_where_it_lies(place: ClusterPlace) -> None:
+    """MLflow is told the URI on S3: nothing is copied."""
+    run_id = place.submit(place.experiment("registered", [QUICK], registered_name="shop"))
+    assert place.wait(run_id) == "success"
+    client = MlflowClient(place.mlflow_url)
+    (version,) = client.search_model_versions("name = 'shop'")
+    assert version.source == f"{place.job_folder('registered')}/checkpoint"

@@ -20,9 +20,10 @@ FORM_DAG = "finetune_experiment"
 STAGES = ("fetch", "prepare", "finetune.train", "finetune.score", "score_base")
 
 
-def parsed(home: Path) -> dict[str, Any]:
+def parsed(home: Path, backend: str = "local") -> dict[str, Any]:
     """What Airflow makes of dags/, with the schedules of a home folder."""
-    environment = {**os.environ, "AIRFLOW_HOME": str(home / "airflow"), "DTX_HOME": str(home), "DTX_SCHEDULES": str(home / "schedules")}
+    named = {"AIRFLOW_HOME": str(home / "airflow"), "DTX_HOME": str(home), "DTX_SCHEDULES": str(home / "schedules"), "DTX_BACKEND": backend}
+    environment = {**os.environ, **named}
     command = [sys.executable, str(ROOT / "tests" / "dags" / "facts.py"), str(ROOT / "dags")]
     said = subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout
     facts: dict[str, Any] = json.loads(said.splitlines()[-1])
@@ -64,10 +65,10 @@ def told(facts: dict[str, Any], file: str) -> list[str]:
 def test_inventory_of_dag_files_is_closed() -> None:
     """A file in dags/ runs on every platform: a new one is listed here, with its tests."""
     found = {path.relative_to(ROOT / "dags").as_posix() for path in (ROOT / "dags").rglob("*") if path.is_file() and path.suffix != ".pyc"}
-    assert found == {"finetune_experiment.py", "scheduled_experiments.py"}
+    assert found == {"finetune_experiment.py", "housekeeping.py", "scheduled_experiments.py"}
 
 
-@pytest.mark.parametrize("name", ["finetune_experiment.py", "scheduled_experiments.py"])
+@pytest.mark.parametrize("name", ["finetune_experiment.py", "housekeeping.py", "scheduled_experiments.py"])
 def test_dag_files_stay_thin(name: str) -> None:
     """Docstring, constants, one call; and the words that Airflow's parser looks for before it imports a file."""
     text = (ROOT / "dags" / name).read_text(encoding="utf-8")
@@ -122,7 +123,7 @@ def test_name_in_the_grid_comes_from_the_document(form_dag: dict[str, Any], stag
 @pytest.mark.parametrize("stage", STAGES)
 def test_stages_are_tried_again_more_often_than_any_budget(form_dag: dict[str, Any], stage: str) -> None:
     """The stages themselves refuse earlier."""
-    assert form_dag["tasks"][stage]["retries"] == 8
+    assert form_dag["tasks"][stage]["retries"] == 24
 
 
 def test_dag_of_requests_never_runs_by_itself(form_dag: dict[str, Any]) -> None:
@@ -194,3 +195,25 @@ def test_every_mistake_is_told(quarrel: dict[str, Any]) -> None:
     """A name that stands twice, and a schedule that is none."""
     assert told(quarrel, "b-twice.yaml: name: another file of this folder has it too.")
     assert told(quarrel, "columns has to be specified")
+
+
+@pytest.fixture(scope="module")
+def pod_facts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The same dags/ where stages are pods."""
+    return parsed(tmp_path_factory.mktemp("pods"), "kubernetes")
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_stages_are_pods_by_configuration_alone(pod_facts: dict[str, Any], form_dag: dict[str, Any], stage: str) -> None:
+    """The same graph; and of all that a pod has, Jinja sees the document's URI only."""
+    task, local = pod_facts["dags"][FORM_DAG]["tasks"][stage], form_dag["tasks"][stage]
+    assert (task["operator"], local["operator"]) == ("PodStageOperator", "StageOperator")
+    assert task["template_fields"] == ["document_uri"]
+    assert {key: task[key] for key in task if key != "operator"} == {key: local[key] for key in local if key != "operator"}
+
+
+def test_orphans_are_looked_for_where_there_are_pods(pod_facts: dict[str, Any], facts: dict[str, Any]) -> None:
+    """Every ten minutes; a laptop has no such DAG."""
+    assert pod_facts["errors"] == {}
+    assert pod_facts["dags"]["housekeeping"]["schedule"] == "0:10:00"
+    assert "housekeeping" not in facts["dags"]

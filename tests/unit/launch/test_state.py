@@ -93,10 +93,10 @@ def test_other_rows_make_scores_void(tmp_path: Path) -> None:
 def test_stage_that_somebody_else_does_is_blocked(tmp_path: Path, stage: str) -> None:
     """While the claim is held, and not a moment longer."""
     store, documents = make_store(tmp_path)
-    assert not is_blocked(stage, documents[stage])
+    assert not is_blocked(stage, documents[stage], "round")
     with claim(f"{folders(store)[stage]}/claim.json", "other"):
-        assert is_blocked(stage, documents[stage])
-    assert not is_blocked(stage, documents[stage])
+        assert is_blocked(stage, documents[stage], "round")
+    assert not is_blocked(stage, documents[stage], "round")
 
 
 @pytest.mark.parametrize(("stage", "blocked"), [("fetch", False), ("prepare", False), ("train", True), ("score", True), ("score_base", True)])
@@ -104,9 +104,9 @@ def test_stage_waits_for_a_place(tmp_path: Path, stage: str, blocked: bool) -> N
     """Only what trains or scores takes one of the experiment's places."""
     store, documents = make_store(tmp_path)
     with claim(f"{store.folder}/slots/0.json", "other"):
-        assert not is_blocked(stage, documents[stage])
+        assert not is_blocked(stage, documents[stage], "round")
         with claim(f"{store.folder}/slots/1.json", "other"):
-            assert is_blocked(stage, documents[stage]) == blocked
+            assert is_blocked(stage, documents[stage], "round") == blocked
 
 
 @pytest.mark.parametrize("stage", STAGES)

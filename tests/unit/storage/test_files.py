@@ -202,5 +202,5 @@ def test_local_uri_is_a_path() -> None:
 @pytest.mark.parametrize("uri", ["s3://bucket/a", "https://host/a", "hf://a/b"])
 def test_other_storage_is_refused(uri: str) -> None:
     """Rather than made a folder called `s3:`."""
-    with pytest.raises(SpecError, match=re.escape(f"{uri}: this kind of storage cannot be reached. Use a local path.")):
+    with pytest.raises(SpecError, match=re.escape(f"{uri}: this kind of storage cannot be reached. Use a local path, or s3://BUCKET/PREFIX.")):
         local_path(uri)
