@@ -10,7 +10,7 @@ UV := $(or $(shell command -v uv),.uv/bin/uv)
 BIN := .venv/bin
 READY := .venv/.installed
 
-.PHONY: help demo test test-slow check format install lock docs images clean
+.PHONY: help demo test test-cluster test-slow check format install lock docs images clean
 
 help: ## List the commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -19,7 +19,10 @@ demo: $(READY) ## Set everything up and run the example experiment; KEEP=0 ends 
 	@exec $(BIN)/dtx demo $(if $(filter 0,$(KEEP)),--no-keep,--keep)
 
 test: $(READY) ## Run the test suite (about 12 minutes on 2 cores; no network)
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow and not cluster"
+
+test-cluster: $(READY) ## Run what makes pods: needs KUBECONFIG and S3 in the environment (docs/deploy.md)
+	$(BIN)/python -m pytest -m "cluster and not slow" tests/cluster
 
 test-slow: $(READY) ## Run what takes longer
 	$(BIN)/python -m pytest -m slow

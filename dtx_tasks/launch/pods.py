@@ -6,6 +6,7 @@ import json
 import re
 from copy import deepcopy
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from dtx_tasks.catalog.backend import BASE_CONTAINER
@@ -46,7 +47,7 @@ class StageCall:
     try_number: int
     deadline: int
 
-    @property
+    @cached_property
     def document(self) -> StageDocument:
         """What to run it on."""
         return read_document(self.stage, self.document_uri)

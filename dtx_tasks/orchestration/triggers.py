@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -55,6 +56,7 @@ class WorkloadTrigger(BaseTrigger):
         self.grace_s, self.kubernetes_conn_id, self.in_cluster = grace_s, kubernetes_conn_id, in_cluster
         self._phases: dict[str, str] = {}
         self._said_until: dict[str, str] = {}
+        self._heard_at: dict[str, float] = {}
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """What another triggerer needs to go on."""
@@ -131,15 +133,18 @@ class WorkloadTrigger(BaseTrigger):
                 self.log.info("%s%s", "" if rank is None else f"[rank {rank}] ", line)
 
     async def _new_lines(self, core: Any, name: str) -> list[str]:
+        now, heard_at = time.monotonic(), self._heard_at.get(name)
+        since = {"since_seconds": math.ceil(now - heard_at) + 1} if heard_at else {}
         try:
-            text = await core.read_namespaced_pod_log(name, self.namespace, container=BASE_CONTAINER, tail_lines=LOG_LINES, timestamps=True)
+            text = await core.read_namespaced_pod_log(name, self.namespace, container=BASE_CONTAINER, tail_lines=LOG_LINES, timestamps=True, **since)
         except client.exceptions.ApiException as error:
             if error.status == 403:
                 self.log.warning("The log may not be read: the triggerer's account needs the right to get pods/log. It is kept on storage.")
             # Otherwise it is starting, or on its way out.
             return []
+        self._heard_at[name] = now
         said_until = self._said_until.get(name, "")
-        lines = [(at, line) for at, _, line in (item.partition(" ") for item in text.splitlines()) if at > said_until]
+        lines = [(at, line) for at, _, line in (item.partition(" ") for item in text.split("\n")) if at > said_until]
         if lines:
             self._said_until[name] = lines[-1][0]
         return [line for _, line in lines]

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 from pathlib import Path
 from typing import Any
 
-import pytest
 import yaml
 
 REPOSITORY = Path(__file__).resolve().parents[3]
-ENGINE = REPOSITORY / "container/compose/engine"
 TEXT = (REPOSITORY / "docker-compose.yaml").read_text()
 SERVICES: dict[str, dict[str, Any]] = yaml.safe_load(TEXT)["services"]
 EXAMPLE = (REPOSITORY / ".env.example").read_text()
@@ -26,9 +23,6 @@ HARMLESS = {"AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE"}
 
 AIRFLOW = ("airflow-init", "airflow-apiserver", "airflow-scheduler", "airflow-dag-processor", "airflow-triggerer")
 
-# The first of these that works here.
-COMMANDS = (["docker", "compose"], ["docker-compose"], ["podman-compose"], [str(ENGINE), "run", "docker-compose"])
-
 
 def example() -> dict[str, str]:
     """What .env.example sets."""
@@ -41,25 +35,6 @@ def environments() -> dict[tuple[str, str], str]:
 
 def code() -> str:
     return "".join(path.read_text() for folder in ("dtx_tasks", "container") for path in (REPOSITORY / folder).rglob("*.py"))
-
-
-def compose() -> list[str]:
-    """The command that checks compose files, or a skip."""
-    for command in COMMANDS:
-        try:
-            works = subprocess.run([*command, "version"], capture_output=True, check=False).returncode == 0
-        except FileNotFoundError:
-            continue
-        if works:
-            return command
-    pytest.skip("neither docker compose nor podman-compose is installed")
-
-
-def config(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Runs `config` on the file, with nothing of this machine's own settings."""
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(("DTX_", "COMPOSE_"))}
-    command = [*compose(), *arguments, "--file", "docker-compose.yaml", "config"]
-    return subprocess.run(command, cwd=REPOSITORY, env=clean | environment, capture_output=True, text=True, check=False)
 
 
 def test_services_are_those_of_the_platform() -> None:
@@ -95,7 +70,7 @@ def test_secrets_come_from_the_env_file() -> None:
 
 def test_env_file_names_what_is_needed() -> None:
     """Each value that the file insists on, and no secret that could be taken for a real one."""
-    assert set(re.findall(r"\$\{([A-Z0-9_]+):\?", TEXT)) == {name for name in example() if name.startswith("DTX_")} - {"DTX_BACKEND"}
+    assert set(re.findall(r"\$\{(DTX_\w+):\?", TEXT)) == {name for name in example() if name.startswith("DTX_")} - {"DTX_BACKEND"}
     assert {value for name, value in example().items() if SECRET.search(name) and name != "DTX_S3_ACCESS_KEY"} == {"CHANGE-ME"}
 
 
@@ -114,8 +89,8 @@ def test_command_of_the_env_file_makes_secrets(tmp_path: Path) -> None:
 def test_settings_are_known_to_the_code() -> None:
     """A misspelt DTX_ name would be ignored."""
     given = {name for _, name in environments() if name.startswith("DTX_")}
-    assert given == {"DTX_BACKEND", "DTX_ROOT", "DTX_MLFLOW_URL"}
-    assert {name for name in given if f'"{name}"' not in code()} == set()
+    assert given == {"DTX_BACKEND", "DTX_CONFIG", "DTX_ROOT", "DTX_MLFLOW_URL"}
+    assert {name for name in given if not re.search(rf"\b{name}\b", code())} == set()
 
 
 def test_parts_of_airflow_have_one_environment() -> None:
@@ -142,22 +117,3 @@ def test_stand_ins_are_mounted_into_services_that_exist() -> None:
     """The override names no other ones."""
     override = yaml.safe_load((REPOSITORY / "container/compose/override.dev.yaml").read_text())
     assert set(override["services"]) == {*AIRFLOW, "mlflow"}
-
-
-def test_compose_takes_the_file() -> None:
-    """With the example's values; and resolves what is merged."""
-    done = config("--env-file", ".env.example")
-    assert done.returncode == 0, done.stderr
-    services = yaml.safe_load(done.stdout)["services"]
-    assert services["airflow-scheduler"]["environment"]["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"] == "postgresql+psycopg2://dtx:CHANGE-ME@postgres:5432/airflow"
-    assert services["airflow-triggerer"]["image"] == "dtx-airflow:0.1.0"
-
-
-def test_compose_refuses_a_missing_secret(tmp_path: Path) -> None:
-    """And says which, and where to look."""
-    short = tmp_path / "short.env"
-    short.write_text(EXAMPLE.replace("DTX_FERNET_KEY=CHANGE-ME", ""))
-    done = config("--env-file", str(short))
-    assert done.returncode != 0
-    assert "DTX_FERNET_KEY" in done.stderr
-    assert "see .env.example" in done.stderr
