@@ -112,7 +112,7 @@ def pod_template(pod: dict[str, Any]) -> dict[str, Any]:
 
 
 def _job_set(metadata: dict[str, Any], job: dict[str, Any], backend: Backend) -> dict[str, Any]:
-    final = {"name": "decided-elsewhere", "action": "FailJobSet", "onJobFailureReasons": ["PodFailurePolicy"]}
+    final = {"name": "decided_elsewhere", "action": "FailJobSet", "onJobFailureReasons": ["PodFailurePolicy"]}
     return {
         "apiVersion": "jobset.x-k8s.io/v1alpha2",
         "kind": "JobSet",

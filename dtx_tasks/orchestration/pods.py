@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
-from airflow.sdk.exceptions import AirflowFailException
+from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
 from kubernetes.client import ApiClient
 from kubernetes.client.exceptions import ApiException
 
@@ -92,10 +92,10 @@ class PodStageOperator(KubernetesPodOperator):
             self.pod = self._read(event["name"], event["namespace"])
             self._settle_one(call)
         else:
-            self._settle_several(call, self._several(call))
+            self._settle(call, self._end_of_several(self._several(call)))
 
     def invoke_defer_method(self, last_log_time: Any = None, context: Context | None = None) -> None:  # noqa: ARG002
-        """Waits for the pod; the provider's own trigger gives up after the fourth failure of the API."""
+        """Waits for the pod: the provider's own trigger gives up after the fourth failure of the API."""
         assert self.pod is not None
         self._wait_for("Pod", self.pod.metadata.name)
 
@@ -131,22 +131,21 @@ class PodStageOperator(KubernetesPodOperator):
         try:
             super().execute(context)
         except ApiException as error:
-            self._settle(call, _refusal(error))
+            end = _refusal(error)
+        self._settle(call, end)
 
     def _start_several(self, call: StageCall) -> None:
         several = self._several(call)
         try:
-            is_new = self._workloads.create(several)
+            if not self._workloads.create(several):
+                self.log.info("Found the %s %s of an earlier try.", several.kind, several.name)
         except ApiException as error:
-            self._settle(call, _refusal(error))
-        if not is_new:
-            self.log.info("Found the %s %s of an earlier try.", several.kind, several.name)
-        if self._workloads.is_over(several):
-            self._settle_several(call, several)
+            end = _refusal(error)
         else:
-            self._wait_for(several.kind, several.name)
+            end = self._end_of_several(several) if self._workloads.is_over(several) else self._wait_for(several.kind, several.name)
+        self._settle(call, end)
 
-    def _wait_for(self, kind: str, name: str) -> None:
+    def _wait_for(self, kind: str, name: str) -> NoReturn:
         backend = self.backend
         trigger = WorkloadTrigger(
             kind=kind,
@@ -159,7 +158,7 @@ class PodStageOperator(KubernetesPodOperator):
             kubernetes_conn_id=self.kubernetes_conn_id,
             in_cluster=bool(self.hook.is_in_cluster),
         )
-        self.defer(trigger=trigger, method_name="trigger_reentry")
+        raise TaskDeferred(trigger=trigger, method_name="trigger_reentry")
 
     def _settle_one(self, call: StageCall) -> None:
         end = end_of(_plain(self.pod) if self.pod else None)
@@ -167,13 +166,14 @@ class PodStageOperator(KubernetesPodOperator):
             self.pod_manager.delete_pod(self.pod)
         self._settle(call, end)
 
-    def _settle_several(self, call: StageCall, several: SeveralNodes) -> None:
+    def _end_of_several(self, several: SeveralNodes) -> PodEnd:
+        """What the pods of several machines came to; they are removed."""
         pods = self._workloads.pods(several)
         for pod in pods:
             self.log.info("%s: %s", pod["metadata"]["name"], end_of(pod).reason if is_over(pod) else pod["status"].get("phase"))
         end = PodEnd(0) if self._workloads.is_complete(several) else end_of_all(pods)
         self._workloads.delete(several)
-        self._settle(call, end)
+        return end
 
     def _settle(self, call: StageCall, end: PodEnd) -> None:
         """Ends the try as its pod deserves."""

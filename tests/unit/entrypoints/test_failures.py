@@ -2,10 +2,15 @@
 
 from pathlib import Path
 
-from dtx_tasks.entrypoints.failures import failure, forget_failure, note_failure, reason
-from dtx_tasks.errors import DataError, DtxError, TransientError
+import pytest
+
+from dtx_tasks.entrypoints.attempts import attempts_of
+from dtx_tasks.entrypoints.failures import failure, forget_failure, note_attempt, note_failure, reason
+from dtx_tasks.errors import DataError, DtxError, PreemptedError, SpecError, TransientError
+from dtx_tasks.records import ExperimentPlan, FailureRecord
+from dtx_tasks.storage import write_record
 from dtx_tasks.template import UnsuitableTemplateError
-from tests.builders import Store, make_experiment, make_plan
+from tests.builders import Store, make_attempt, make_experiment, make_plan
 
 PLAN = make_plan()
 PACK = PLAN.packs[0]
@@ -59,3 +64,41 @@ def test_forgotten_failure_is_gone(tmp_path: Path) -> None:
     forget_failure("train", "job", PACK, store.layout)
     forget_failure("train", "job", PACK, store.layout)
     assert failure("train", "job", PACK, store.layout) is None
+
+
+def preempted(store: Store, plan: ExperimentPlan, times: int) -> FailureRecord | None:
+    """A job of which so many attempts were ended by the cluster, without a checkpoint."""
+    job, layout = plan.jobs[0], store.layout
+    for number in range(1, times + 1):
+        write_record(f"{layout.job(job.job_id)}/attempts/{number}.json", make_attempt(number=number))
+        note_attempt(job.job_id, plan.packs[0], layout, "round", PreemptedError("The pod was taken away."))
+    return failure("train", job.job_id, plan.packs[0], layout)
+
+
+@pytest.mark.parametrize(("times", "is_final"), [(1, False), (20, False), (21, True)])
+def test_preemption_has_a_budget_of_its_own(tmp_path: Path, times: int, *, is_final: bool) -> None:
+    """It is nobody's fault: three times would be too few."""
+    plan = make_plan()
+    found = preempted(Store(tmp_path, plan), plan, times)
+    assert found is not None
+    assert (found.error_class, found.is_final) == ("PreemptedError", is_final)
+
+
+def test_word_from_outside_replaces_the_guess_of_the_attempt(tmp_path: Path) -> None:
+    """An attempt counts as killed until somebody knows better."""
+    plan = make_plan()
+    store = Store(tmp_path, plan)
+    preempted(store, plan, 1)
+    assert [attempt.error_class for attempt in attempts_of(store.layout.job(plan.jobs[0].job_id))] == ["PreemptedError"]
+
+
+def test_pod_that_never_began_has_no_attempt(tmp_path: Path) -> None:
+    """Its failure is written down all the same, and attempts of other rounds stay as they are."""
+    plan = make_plan()
+    store, job_id = Store(tmp_path, plan), plan.jobs[0].job_id
+    write_record(f"{store.layout.job(job_id)}/attempts/1.json", make_attempt(run_key="earlier"))
+    note_attempt(job_id, plan.packs[0], store.layout, "round", SpecError("The image cannot be had."))
+    found = failure("train", job_id, plan.packs[0], store.layout)
+    assert found is not None
+    assert (found.error_class, found.is_final, found.run_key) == ("SpecError", True, "round")
+    assert [attempt.error_class for attempt in attempts_of(store.layout.job(job_id))] == ["TransientError"]
