@@ -75,6 +75,10 @@ class PreemptedError(TransientError):
     """The cluster took the machine back: nobody's fault, and it may happen often."""
 
 
+class DamagedError(TransientError):
+    """A file on storage is missing, or is not what its record says."""
+
+
 class ExhaustedError(DtxError):
     """A retryable fault came back more often than its budget allows."""
 
@@ -105,6 +109,7 @@ BY_NAME: dict[str, type[DtxError]] = {
         HostMemoryError,
         TransientError,
         PreemptedError,
+        DamagedError,
         ExhaustedError,
         ClaimedError,
     )

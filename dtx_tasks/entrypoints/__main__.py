@@ -45,9 +45,15 @@ def main(arguments: list[str] | None = None) -> int:
         return _run(options.stage, call)
 
 
+class Stopped(BaseException):
+    """The process was asked to stop; no `except Exception` on the way takes it for a failure of its own work."""
+
+
 def _run(stage: str, call: Call) -> int:
     try:
         return STAGES[stage](call)
+    except Stopped:
+        return _said(TransientError("Asked to stop."))
     except DtxError as error:
         return _said(error)
     except Exception:  # noqa: BLE001 - the last place that can tell a person what happened
@@ -55,7 +61,7 @@ def _run(stage: str, call: Call) -> int:
 
 
 def _stop(_number: int, _frame: object) -> None:
-    raise TransientError("Asked to stop.")
+    raise Stopped
 
 
 def _log_of(stage: str, call: Call) -> AbstractContextManager[None]:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from dtx_tasks.records import FinetuneJob
     from dtx_tasks.spec import Resources
 
-BUDGETS = {"TransientError": 3, "PreemptedError": 20, "ResourceError": 3, "HostMemoryError": 1, "DtxError": 1}
+BUDGETS = {"TransientError": 3, "DamagedError": 3, "PreemptedError": 20, "ResourceError": 3, "HostMemoryError": 1, "DtxError": 1}
 """Retries of each class without a new checkpoint: the failure table of docs/design.md."""
 
 DEFAULT_MICRO_BATCH_SIZE = 16

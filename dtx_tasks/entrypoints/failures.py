@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dtx_tasks.entrypoints.attempts import BUDGETS, attempts_of, is_exhausted
-from dtx_tasks.errors import BY_NAME, DtxError, kind_of
+from dtx_tasks.errors import BY_NAME, DtxError, PreemptedError, kind_of
 from dtx_tasks.records import FailureRecord, Layout
 from dtx_tasks.storage import read_record, remove, write_record
 from dtx_tasks.train.checkpoint import last_step
 
 if TYPE_CHECKING:
-    from dtx_tasks.records import Pack, StageDocument
+    from dtx_tasks.records import Attempt, Pack, StageDocument
 
 
 def failure_uri(stage: str, item_id: str, document: StageDocument, layout: Layout) -> str:
@@ -77,14 +77,19 @@ def note_attempt(job_id: str, document: Pack, layout: Layout, run_key: str, erro
         error: What ended it.
     """
     attempts = attempts_of(layout.job(job_id))
-    if attempts and attempts[-1].run_key == run_key:
+    if attempts and attempts[-1].run_key == run_key and _is_about(error, attempts[-1]):
         reached = last_step(f"{layout.job(job_id)}/scratch", document.resources)
-        attempts[-1] = attempts[-1].model_copy(update={"error_class": kind_of(error), "reached_step": max(reached, attempts[-1].reached_step)})
+        attempts[-1] = attempts[-1].model_copy(update={"error_class": kind_of(error), "reached_step": max(reached, attempts[-1].reached_step), "is_over": True})
         write_record(f"{layout.job(job_id)}/attempts/{attempts[-1].number}.json", attempts[-1])
         note_failure("train", job_id, document, layout, run_key, error, is_exhausted(error, attempts, run_key))
     else:
         # It ended before it began.
         count_failure("train", job_id, document, layout, run_key, error)
+
+
+def _is_about(error: DtxError, attempt: Attempt) -> bool:
+    """Whether a word from outside is about an attempt: one that said nothing, or only that it was asked to stop."""
+    return not attempt.is_over or (isinstance(error, PreemptedError) and attempt.error_class == "TransientError")
 
 
 def failure(stage: str, item_id: str, document: StageDocument, layout: Layout) -> FailureRecord | None:

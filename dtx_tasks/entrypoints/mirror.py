@@ -6,12 +6,12 @@ import json
 import shutil
 import threading
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from dtx_tasks.errors import TransientError
+from dtx_tasks.errors import DamagedError, TransientError
 from dtx_tasks.storage import download, exists, is_remote, list_names, manifest, read_bytes, read_record, remove, upload, workplace, write_bytes, write_record
-from dtx_tasks.train.checkpoint import CompleteMark, files_of, mark_name, step_of
+from dtx_tasks.train.checkpoint import CompleteMark, files_of, last_step, mark_name, step_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -25,6 +25,38 @@ KEPT = 2
 """Checkpoints of a job: should the newest be damaged, there is one more."""
 
 EVENTS = "events.jsonl"
+
+
+def resume(job_uri: str, resources: Resources) -> int:
+    """Makes this machine ready to go on with a job.
+
+    Args:
+        job_uri: The job's folder.
+        resources: What is to resume.
+
+    Returns:
+        The step of the checkpoint that is here now; 0 where there is none.
+    """
+    if is_remote(job_uri):
+        # What an earlier attempt left here is older than what it left on storage, or half of something.
+        shutil.rmtree(workplace(f"{job_uri}/scratch"))
+    while step := last_step(f"{job_uri}/scratch", resources):
+        try:
+            restore(job_uri, step, resources)
+            break
+        except DamagedError as error:
+            print(json.dumps({"event": "storage", "message": f"A checkpoint is left out: {error.message}"}), flush=True)
+            remove(f"{job_uri}/scratch/checkpoint-{step}")
+    else:
+        restore(job_uri, 0, resources)
+    forget_others(job_uri, step)
+    return step
+
+
+def forget_machine(job_uri: str) -> None:
+    """Removes what this machine holds of a job, where storage is elsewhere."""
+    if is_remote(job_uri):
+        shutil.rmtree(workplace(job_uri), ignore_errors=True)
 
 
 def restore(job_uri: str, step: int, resources: Resources) -> None:
@@ -60,15 +92,16 @@ class Mirror:
     Attributes:
         job_uri: The job's folder.
         node: The machine, from 0.
+        resources: What it is trained on.
         may_write: Whether the job is still this attempt's.
     """
 
     job_uri: str
     node: int
+    resources: Resources
     may_write: Callable[[], bool]
     _num_event_bytes: int = 0
     _newest: int = 0
-    _sent: list[int] = field(default_factory=list)
 
     def sync(self) -> None:
         """Copies what is new.
@@ -86,7 +119,7 @@ class Mirror:
     def _send_events(self) -> None:
         path = workplace(self.job_uri) / EVENTS
         content = path.read_bytes() if path.exists() else b""
-        if len(content) > self._num_event_bytes:
+        if len(content) > self._num_event_bytes and self.may_write():
             write_bytes(f"{self.job_uri}/{EVENTS}", content)
             self._num_event_bytes = len(content)
 
@@ -99,18 +132,24 @@ class Mirror:
         except FileNotFoundError:
             # The Trainer keeps few: a newer one is on its way.
             return
+        if not self.may_write():
+            return
         write_record(f"{uri}/{mark_name(self.node)}", CompleteMark(files=files, written_by=mark.written_by if mark else ""))
         self._newest = step
-        self._sent.append(step)
         self._forget_old(folder.parent)
 
     def _forget_old(self, place: Path) -> None:
-        while len(self._sent) > KEPT:
-            old = f"checkpoint-{self._sent.pop(0)}"
-            if self.node == 0:
-                remove(f"{self.job_uri}/scratch/{old}")
-            # The Trainer itself clears away on the first machine only.
-            shutil.rmtree(place / old, ignore_errors=True)
+        """Keeps the newest that every machine has vouched for: another one may be behind."""
+        scratch = f"{self.job_uri}/scratch"
+        steps = sorted(step for name in list_names(scratch) if (step := step_of(name)) and files_of(f"{scratch}/{name}", self.resources))
+        oldest = steps[-KEPT] if len(steps) >= KEPT else 0
+        for name in list_names(scratch) if self.node == 0 else ():
+            if 0 < step_of(name) < oldest:
+                remove(f"{scratch}/{name}")
+        # The Trainer itself clears away on the first machine only.
+        for folder in place.glob("checkpoint-*"):
+            if step_of(folder.name) < oldest:
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager

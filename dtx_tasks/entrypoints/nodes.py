@@ -8,13 +8,13 @@ from dataclasses import dataclass
 
 from dtx_tasks.errors import TransientError
 from dtx_tasks.records import Record
-from dtx_tasks.storage import read_record, write_record
+from dtx_tasks.storage import exists, read_record, write_bytes, write_record
 
 PORT = 29500
 """Where the ranks meet, on the first machine. Source: torchrun's default."""
 
-PATIENCE_S = 600.0
-"""For the first machine to start: its image may still be on its way."""
+PATIENCE_S = 6 * 3600.0
+"""For the other machines to start: they may wait for a place as long as any pod may; the pod's deadline ends it in any case."""
 
 POLL_S = 1.0
 
@@ -60,12 +60,32 @@ def give_orders(folder: str, node: Node, started_from: dict[str, int]) -> None:
         write_record(f"{folder}/{node.launch_id}.json", Orders(started_from=started_from))
 
 
+def await_others(folder: str, node: Node, num_nodes: int) -> None:
+    """Begins no attempt before every machine is there: ranks that wait for each other give up sooner than a pod may wait for its place.
+
+    Args:
+        folder: Of the pack's orders.
+        node: The first machine.
+        num_nodes: Of the pack.
+
+    Raises:
+        TransientError: One does not come.
+    """
+    deadline = time.monotonic() + PATIENCE_S
+    for rank in range(1, num_nodes):
+        while not exists(f"{folder}/{node.launch_id}-{rank}.here"):
+            if time.monotonic() > deadline:
+                raise TransientError(f"Machine {rank} of this pack has not started.", "The states of its pods say why.")
+            time.sleep(POLL_S)
+
+
 def take_orders(folder: str, node: Node) -> Orders:
     """What the first machine says, as soon as it has said it.
 
     Raises:
         TransientError: It says nothing.
     """
+    write_bytes(f"{folder}/{node.launch_id}-{node.rank}.here", b"")
     deadline = time.monotonic() + PATIENCE_S
     while (orders := read_record(f"{folder}/{node.launch_id}.json", Orders)) is None:
         if time.monotonic() > deadline:

@@ -76,6 +76,8 @@ def _environment(pack: Pack) -> dict[str, str]:
         "TQDM_DISABLE": "1",
         "TRANSFORMERS_VERBOSITY": "error",
         "PYTHONWARNINGS": "ignore::FutureWarning",
+        # Otherwise torchrun kills ranks after 30 s.
+        "TORCH_ELASTIC_SHUTDOWN_TIMEOUT": str(int(grace_s() * 2 / 3)),
         "DS_ACCELERATOR": "cuda" if num_gpus() else "cpu",
     }
     return {**os.environ, **quiet, "TOKENIZERS_PARALLELISM": "false", "PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": str(threads)}

@@ -14,7 +14,7 @@ from dtx_tasks.entrypoints.train import train_pack
 from dtx_tasks.errors import OUT_OF_MEMORY, ClaimedError, DtxError, ResourceError, SpecError, TransientError
 from dtx_tasks.fetch.fetch import fetched
 from dtx_tasks.records import BaseDocument, Layout, Pack, PreparedDataset, PrepareDocument, StageDocument
-from dtx_tasks.storage import claim, read_record
+from dtx_tasks.storage import claim, holder, read_record
 from dtx_tasks.train.record import trained
 
 if TYPE_CHECKING:
@@ -138,6 +138,12 @@ def score_base(call: Call) -> int:
 STAGES: dict[str, Callable[[Call], int]] = {"fetch": fetch, "prepare": prepare, "train": train, "score": score, "score_base": score_base}
 
 
+def slot_uris(document: Pack | BaseDocument, layout: Layout) -> list[str]:
+    """The claims of the places that an experiment's `parallelism` gives it."""
+    folder = layout.experiment(document.experiment_name, document.plan_id)
+    return [f"{folder}/slots/{number}.json" for number in range(document.parallelism)]
+
+
 @contextmanager
 def slot(document: Pack | BaseDocument, call: Call) -> Iterator[None]:
     """One of the places that an experiment's `parallelism` gives it.
@@ -145,12 +151,13 @@ def slot(document: Pack | BaseDocument, call: Call) -> Iterator[None]:
     Raises:
         ClaimedError: All of them are taken.
     """
-    folder = call.layout.experiment(document.experiment_name, document.plan_id)
-    for number in range(document.parallelism):
-        held = claim(f"{folder}/slots/{number}.json", call.owner)
+    uris = slot_uris(document, call.layout)
+    # One may be kept for this very call.
+    for uri in sorted(uris, key=lambda uri: holder(uri) != call.owner):
+        held = claim(uri, call.owner)
         if held:
             with held:
-                use_gpus(number, document.resources.processes)
+                use_gpus(uris.index(uri), document.resources.processes)
                 yield
             return
     raise ClaimedError(f"All {document.parallelism} places of this experiment's parallelism are taken.")

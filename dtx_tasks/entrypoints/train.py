@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+import signal
+import threading
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from dtx_tasks.entrypoints.attempts import attempts_of, is_exhausted, micro_batch_size
 from dtx_tasks.entrypoints.failures import failure, forget_failure, note_failure, reason
 from dtx_tasks.entrypoints.memory import num_oom_kills
-from dtx_tasks.entrypoints.mirror import Mirror, forget_others, mirrored, restore
-from dtx_tasks.entrypoints.nodes import Node, give_orders, take_orders
+from dtx_tasks.entrypoints.mirror import Mirror, forget_machine, mirrored, restore, resume
+from dtx_tasks.entrypoints.nodes import Node, await_others, give_orders, take_orders
 from dtx_tasks.entrypoints.ranks import run_ranks
 from dtx_tasks.errors import BY_NAME, ClaimedError, DtxError, ExhaustedError, HostMemoryError, TransientError
 from dtx_tasks.plan import CODE_VERSIONS
@@ -24,10 +26,12 @@ from dtx_tasks.train.outcome import Outcome, failed
 from dtx_tasks.train.record import inputs_of, trained
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from dtx_tasks.records import FailureRecord, FinetuneJob, Pack
     from dtx_tasks.storage import Claim
 
-TELLING = ("HostMemoryError", "ResourceError", "DivergedError", "DataError", "SpecError", "TransientError")
+TELLING = ("HostMemoryError", "ResourceError", "DivergedError", "DataError", "SpecError", "DtxError", "TransientError")
 """Of several ranks' failures the one that says most counts."""
 
 PEERS_S = 30.0
@@ -103,30 +107,33 @@ def train_pack(pack: Pack, document_uri: str, run_key: str, owner: str) -> int:
     if this.node.rank > 0:
         return _follow(this)
     with ExitStack() as held:
+        await_others(this.orders, this.node, pack.resources.nodes)
         claims = _claim_free(this, held)
         attempts = {job_id: attempt for job_id in claims if (attempt := _begin(this, _job(pack, job_id)))}
         give_orders(this.orders, this.node, {job_id: attempt.started_from_step for job_id, attempt in attempts.items()})
         if attempts:
             oom_kills = num_oom_kills()
-            mirrors = [Mirror(this.layout.job(job_id), 0, claims[job_id].is_mine) for job_id in attempts]
+            mirrors = [Mirror(this.layout.job(job_id), 0, pack.resources, claims[job_id].is_mine) for job_id in attempts]
             with published_live([_job(pack, job_id) for job_id in attempts], pack, this.layout), mirrored(mirrors):
                 exit_code = run_ranks(pack, document_uri, list(attempts), this.node)
             killed = _killed(exit_code, is_out_of_memory=num_oom_kills() > oom_kills)
-            for job_id, attempt in attempts.items():
-                _end(this, _job(pack, job_id), attempt, claims[job_id], exit_code, killed)
+            with undisturbed():
+                for job_id, attempt in attempts.items():
+                    _end(this, _job(pack, job_id), attempt, claims[job_id], exit_code, killed)
     return _verdict(this)
 
 
 def _follow(this: PackRound) -> int:
     """Trains what the first machine says, and tells it how that ended."""
+    for job in this.pack.jobs:
+        _bring_inputs(job, this.layout)
     orders = take_orders(this.orders, this.node)
     for job_id, step in orders.started_from.items():
-        _bring_inputs(_job(this.pack, job_id), this.layout)
         restore(this.layout.job(job_id), step, this.pack.resources)
     if not orders.started_from:
         return 0
     oom_kills = num_oom_kills()
-    with mirrored([Mirror(this.layout.job(job_id), this.node.rank, lambda: True) for job_id in orders.started_from]):
+    with mirrored([Mirror(this.layout.job(job_id), this.node.rank, this.pack.resources, lambda: True) for job_id in orders.started_from]):
         exit_code = run_ranks(this.pack, this.document_uri, list(orders.started_from), this.node)
     if exit_code == 0:
         return 0
@@ -169,6 +176,19 @@ def _bring_inputs(job: FinetuneJob, layout: Layout) -> None:
             bring(f"{folder}/files", record.files)
 
 
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Finishes what is begun although it is asked to stop: what was learned would be lost."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    previous = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
 def _job(pack: Pack, job_id: str) -> FinetuneJob:
     return next(job for job in pack.jobs if job.job_id == job_id)
 
@@ -205,9 +225,7 @@ def _begin(this: PackRound, job: FinetuneJob) -> Attempt | None:
         this.fail(job, error)
         return None
     _bring_inputs(job, this.layout)
-    step = last_step(f"{folder}/scratch", this.pack.resources)
-    forget_others(folder, step)
-    restore(folder, step, this.pack.resources)
+    step = resume(folder, this.pack.resources)
     attempt = Attempt(
         number=earlier[-1].number + 1 if earlier else 1,
         run_key=this.run_key,
@@ -248,9 +266,9 @@ def _end(this: PackRound, job: FinetuneJob, attempt: Attempt, held: Claim, exit_
     except OSError as fault:
         outcome = Outcome(error_class="TransientError", message=f"The checkpoint could not be published: {fault}")
     reached = last_step(f"{folder}/scratch", this.pack.resources)
-    ended = attempt.model_copy(update={"error_class": outcome.error_class, "reached_step": max(reached, attempt.reached_step)})
+    ended = attempt.model_copy(update={"error_class": outcome.error_class, "reached_step": max(reached, attempt.reached_step), "is_over": True})
     write_record(f"{folder}/attempts/{attempt.number}.json", ended)
-    if outcome.error_class:
+    if outcome.error_class and held.is_mine():
         error = BY_NAME[outcome.error_class](outcome.message, outcome.hint)
         this.fail(job, error, is_exhausted(error, attempts_of(folder), this.run_key))
 
@@ -309,6 +327,7 @@ def _publish(job: FinetuneJob, outcome: Outcome, held: Claim, layout: Layout, ma
     )
     write_record(f"{folder}/result.json", record)
     remove(f"{folder}/scratch")
+    forget_machine(folder)
 
 
 def _verdict(this: PackRound) -> int:

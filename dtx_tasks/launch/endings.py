@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -17,8 +18,23 @@ BAD_IMAGE = frozenset({"ImagePullBackOff", "InvalidImageName", "ErrImageNeverPul
 BAD_CONTAINER = frozenset({"CreateContainerConfigError", "CreateContainerError", "RunContainerError", "StartError", "ContainerCannotRun"})
 """Reasons of the kubelet that no waiting mends."""
 
-PASSING = ("timeout", "rate limit", "too many requests", "qps exceeded", "unavailable", "bad gateway", "connection reset", "connection refused", "EOF")
-"""Words of registries that are away for a moment: waited for, as long as a pod may take to start."""
+PASSING = (
+    "timeout",
+    "timed out",
+    "deadline exceeded",
+    "failed to reserve",
+    "rate limit",
+    "too many requests",
+    "qps exceeded",
+    "unavailable",
+    "bad gateway",
+    "connection reset",
+    "connection refused",
+)
+"""Words of registries and kubelets that are busy for a moment: waited for, as long as a pod may take to start."""
+
+NODE_LOST_S = 120.0
+"""A pod that should have gone so long ago is on a node that nobody answers for."""
 
 OWN_CODES = frozenset(kind.exit_code for kind in BY_NAME.values()) | {0}
 FINISHED = frozenset({"Succeeded", "Failed"})
@@ -48,7 +64,13 @@ class PodEnd:
 
 def is_over(pod: dict[str, Any]) -> bool:
     """Whether a pod has ended, or never will begin."""
-    return pod.get("status", {}).get("phase") in FINISHED or _terminated(pod) is not None or _waiting_error(pod) is not None
+    return pod.get("status", {}).get("phase") in FINISHED or _terminated(pod) is not None or _waiting_error(pod) is not None or is_lost(pod)
+
+
+def is_lost(pod: dict[str, Any]) -> bool:
+    """Whether a pod was to be gone long ago: its node is lost, and no kubelet tells of its end."""
+    removed_at = pod["metadata"].get("deletionTimestamp")
+    return bool(removed_at) and time.time() - _unix(removed_at) > NODE_LOST_S
 
 
 def is_overdue(pod: dict[str, Any], now: float, schedule_timeout_s: float, startup_timeout_s: float) -> bool:
@@ -83,17 +105,27 @@ def end_of(pod: dict[str, Any] | None) -> PodEnd:
     taken = _taken_away(pod)
     if terminated and terminated["exitCode"] in OWN_CODES and terminated.get("message") and not taken:
         return PodEnd(int(terminated["exitCode"]), None, _last_words(terminated))
+    if is_lost(pod):
+        taken = taken or PreemptedError("The pod did not go when it was to.", "Its node is lost.")
     known = taken or _waiting_error(pod) or _killed(pod, terminated) or _unscheduled(pod)
     return _because(known or TransientError("The pod did not start.", "Its events say why: `kubectl get events`; `startup_timeout_s` is how long it may take."))
 
 
 def end_of_all(pods: Iterable[dict[str, Any]]) -> PodEnd:
     """What the pods of one pack say together."""
-    ends = [end_of(pod) for pod in pods if is_over(pod)]
+    found = list(pods)
+    # Where none has ended, the one that does not begin is why nobody waits any more.
+    ends = [end_of(pod) for pod in found if is_over(pod)] or [end_of(pod) for pod in found if pod.get("status", {}).get("phase") == "Pending"]
     failed = [end for end in ends if end.exit_code != 0]
     if failed:
         return min(failed, key=_rank)
     return PodEnd(0) if ends else end_of(None)
+
+
+def without_pods(kind: str) -> PodEnd:
+    """What it means that the cluster took a workload and made no pod for it."""
+    hint = f"`kubectl describe {kind.lower()}` says why: Pod Security, a quota, or a service account that is not there."
+    return _because(TransientError(f"The cluster made no pod for this pack's {kind}.", hint))
 
 
 def refused(status: int, message: str) -> DtxError:
@@ -112,8 +144,8 @@ def refused(status: int, message: str) -> DtxError:
     return TransientError(f"The cluster did not answer: {status} {message}")
 
 
-def _unix(time: str) -> float:
-    return datetime.fromisoformat(time).timestamp()
+def _unix(text: str) -> float:
+    return datetime.fromisoformat(text).timestamp()
 
 
 def _rank(end: PodEnd) -> int:
@@ -154,7 +186,9 @@ def _waiting_error(pod: dict[str, Any]) -> DtxError | None:
     for status in statuses:
         waiting = status.get("state", {}).get("waiting") or {}
         reason, message = waiting.get("reason", ""), waiting.get("message", "")
-        if reason in BAD_IMAGE and not any(word.lower() in message.lower() for word in PASSING):
+        if any(word in message.lower() for word in PASSING):
+            continue
+        if reason in BAD_IMAGE:
             return SpecError(f"The image {status.get('image')!r} cannot be had: {reason}: {message}", "Correct `image` of the backend or of the pod template.")
         if reason in BAD_CONTAINER:
             return SpecError(f"The container cannot be made: {reason}: {message}", "Correct the pod template: a Secret, a ConfigMap or a command is missing.")

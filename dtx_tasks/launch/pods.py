@@ -10,8 +10,9 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from dtx_tasks.catalog.backend import BASE_CONTAINER
+from dtx_tasks.entrypoints.attempts import attempts_of
 from dtx_tasks.launch.state import failures_of, read_document
-from dtx_tasks.records import BaseDocument, Pack, StageDocument, slug
+from dtx_tasks.records import BaseDocument, Layout, Pack, StageDocument, slug
 
 if TYPE_CHECKING:
     from dtx_tasks.catalog.backend import Backend
@@ -138,9 +139,11 @@ def _resources(call: StageCall, backend: Backend, written: dict[str, Any]) -> di
 
 
 def _ran_out(call: StageCall) -> bool:
-    """Whether memory was not enough in this round."""
-    found = failures_of(call.stage, call.document_uri)
-    return any(failure.error_class == "HostMemoryError" and failure.run_key == call.run_key for failure in found)
+    """Whether memory was not enough in this round, whatever else has happened since."""
+    document, layout = call.document, Layout.of(call.document_uri)
+    attempts = [attempt for job in document.jobs for attempt in attempts_of(layout.job(job.job_id))] if isinstance(document, Pack) else []
+    known = [*(attempts if call.stage == "train" else ()), *failures_of(call.stage, call.document_uri)]
+    return any(item.error_class == "HostMemoryError" and item.run_key == call.run_key for item in known)
 
 
 def _raised(memory: str) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from kubernetes.client import BatchV1Api, CoreV1Api, CustomObjectsApi
 from kubernetes.client.exceptions import ApiException
 
+from dtx_tasks.launch.endings import is_lost
 from dtx_tasks.launch.several import ENDED, JOB_SET, ended
 
 if TYPE_CHECKING:
@@ -16,8 +17,8 @@ if TYPE_CHECKING:
 
     from dtx_tasks.launch.several import SeveralNodes
 
-GONE_S = 180.0
-"""For the pods of a deleted workload to end: their grace, and a little more."""
+GONE_S = 60.0
+"""For the pods of a deleted workload to end, beyond their grace."""
 
 
 class WorkloadClient:
@@ -25,10 +26,11 @@ class WorkloadClient:
 
     Args:
         api: The connection to the cluster.
+        grace_s: From the request to stop until a pod is killed.
     """
 
-    def __init__(self, api: ApiClient) -> None:
-        self._api = api
+    def __init__(self, api: ApiClient, grace_s: float = 0.0) -> None:
+        self._api, self._grace_s = api, grace_s
         self._core, self._batch, self._custom = CoreV1Api(api), BatchV1Api(api), CustomObjectsApi(api)
 
     def create(self, workload: SeveralNodes) -> bool:
@@ -112,6 +114,15 @@ class WorkloadClient:
             if error.status != 404:
                 raise
 
+    def remove_pod(self, pod: dict[str, Any]) -> None:
+        """Removes a pod that has ended; one whose node is lost, without waiting for its kubelet."""
+        grace = {"grace_period_seconds": 0} if is_lost(pod) else {}
+        try:
+            self._core.delete_namespaced_pod(pod["metadata"]["name"], pod["metadata"]["namespace"], **grace)
+        except ApiException as error:
+            if error.status != 404:
+                raise
+
     def _remove(self, kind: str, name: str, namespace: str) -> None:
         if kind == "JobSet":
             self._custom.delete_namespaced_custom_object(**JOB_SET, namespace=namespace, name=name, propagation_policy="Foreground")
@@ -137,7 +148,7 @@ class WorkloadClient:
                 raise
 
     def _wait_while_terminating(self, workload: SeveralNodes) -> None:
-        deadline = time.monotonic() + GONE_S
+        deadline = time.monotonic() + self._grace_s + GONE_S
         while time.monotonic() < deadline:
             found = self.read(workload)
             if found is None or not found["metadata"].get("deletionTimestamp"):

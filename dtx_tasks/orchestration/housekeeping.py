@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import time
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import DAG, get_current_context, task
+from airflow.sdk.exceptions import AirflowException
 
 from dtx_tasks.catalog.backend import load_backend
 from dtx_tasks.launch.pods import MANAGED_BY
@@ -17,6 +18,8 @@ from dtx_tasks.storage import list_names
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from dtx_tasks.orchestration.cluster import WorkloadClient
 
 EVERY = timedelta(minutes=10)
 
@@ -44,20 +47,35 @@ def housekeeping_dags(dag_id: str, doc_md: str = "") -> dict[str, DAG]:
 def remove_orphans() -> int:
     """Removes orphans of every team; how many."""
     from airflow.providers.cncf.kubernetes.hooks.kubernetes import KubernetesHook
+    from kubernetes.client.exceptions import ApiException
 
     from dtx_tasks.orchestration.cluster import WorkloadClient
 
     use_connection()
-    backend, removed = load_backend(), 0
+    backend, removed, refused = load_backend(), 0, list[str]()
     cluster = WorkloadClient(KubernetesHook(conn_id="kubernetes_default").api_client)
     teams = [team for team in list_names(root()) if "{team}" in backend.namespace] or ["default"]
     for namespace in sorted({backend.namespace.format(team=team) for team in teams}):
-        for item in cluster.managed(namespace, f"app.kubernetes.io/managed-by={MANAGED_BY}"):
-            if is_orphan(item["metadata"], state_of(item["metadata"]), time.time()):
-                print(f"Removing {item['kind']} {namespace}/{item['metadata']['name']}: nobody waits for it.")
-                cluster.remove(item["kind"], item["metadata"]["name"], namespace)
-                removed += 1
+        try:
+            removed += _remove_orphans(cluster, namespace)
+        except ApiException as error:
+            # The namespaces of other teams are looked after all the same.
+            refused.append(f"{namespace}: {error.status} {error.reason}")
+    if refused:
+        raise AirflowException(f"Some namespaces could not be looked at: {'; '.join(refused)}")
     return removed
+
+
+def _remove_orphans(cluster: WorkloadClient, namespace: str) -> int:
+    orphans = [
+        item
+        for item in cluster.managed(namespace, f"app.kubernetes.io/managed-by={MANAGED_BY}")
+        if is_orphan(item["metadata"], state_of(item["metadata"]), time.time())
+    ]
+    for item in orphans:
+        print(f"Removing {item['kind']} {namespace}/{item['metadata']['name']}: nobody waits for it.")
+        cluster.remove(item["kind"], item["metadata"]["name"], namespace)
+    return len(orphans)
 
 
 def is_orphan(metadata: dict[str, Any], state: str | None, now: float) -> bool:
@@ -91,6 +109,4 @@ def state_of(metadata: dict[str, Any]) -> str | None:
 
 
 def _made_at(metadata: dict[str, Any]) -> float:
-    from datetime import datetime
-
     return datetime.fromisoformat(metadata["creationTimestamp"]).timestamp()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
@@ -14,16 +14,17 @@ from kubernetes.client.exceptions import ApiException
 from dtx_tasks.catalog.backend import BASE_CONTAINER, Backend, load_backend, load_pod_template
 from dtx_tasks.errors import SpecError
 from dtx_tasks.launch import note_ending
-from dtx_tasks.launch.endings import PodEnd, end_of, end_of_all, is_over, refused
+from dtx_tasks.launch.endings import PodEnd, end_of, end_of_all, is_lost, is_over, refused, without_pods
 from dtx_tasks.launch.pods import StageCall, pod_of
 from dtx_tasks.launch.several import SeveralNodes
+from dtx_tasks.launch.slots import free_slot, reserve_slot
 from dtx_tasks.orchestration.cluster import WorkloadClient
 from dtx_tasks.orchestration.connection import use_connection
 from dtx_tasks.orchestration.stage import document_name, is_done, run_key, turns, wait
 from dtx_tasks.orchestration.triggers import WorkloadTrigger
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from airflow.sdk import Context
     from kubernetes.client import V1Pod
@@ -58,6 +59,7 @@ class PodStageOperator(KubernetesPodOperator):
         )
         self.stage = stage
         self.document_uri = document_uri
+        self._running: SeveralNodes | None = None
 
     @property
     def document_name(self) -> str:
@@ -92,7 +94,8 @@ class PodStageOperator(KubernetesPodOperator):
             self.pod = self._read(event["name"], event["namespace"])
             self._settle_one(call)
         else:
-            self._settle(call, self._end_of_several(self._several(call)))
+            several = self._several(call)
+            self._settle(call, self._end_of_several(several), partial(self._workloads.delete, several))
 
     def invoke_defer_method(self, last_log_time: Any = None, context: Context | None = None) -> None:  # noqa: ARG002
         """Waits for the pod: the provider's own trigger gives up after the fourth failure of the API."""
@@ -101,29 +104,40 @@ class PodStageOperator(KubernetesPodOperator):
 
     def _execute(self, context: Context, call: StageCall) -> None:
         self._set_up(call)
-        if call.nodes == 1:
-            self._adopt(context, call)
-        for _ in turns(self.stage, self.document_uri, call.run_key):
+        if call.nodes == 1 and self._adopt(context, call):
+            return
+        # Many tasks may wait for a place: none of them holds a worker meanwhile.
+        for _ in turns(self.stage, self.document_uri, call.run_key, patience_s=0):
+            if not self._reserve(call):
+                wait()
             if call.nodes > 1:
                 self._start_several(call)
             else:
                 self._start_one(context, call)
+            return
         self.log.info("Every record is there already: nothing to do.")
+
+    def _reserve(self, call: StageCall) -> bool:
+        """Takes a place of the experiment's parallelism for the pod that is to come."""
+        backend = self.backend
+        return reserve_slot(self.stage, self.document_uri, call.run_key, backend.schedule_timeout_s + backend.startup_timeout_s)
 
     def _set_up(self, call: StageCall) -> None:
         self.namespace = self.backend.namespace.format(team=call.document.team)
         self.name = call.name
 
-    def _adopt(self, context: Context, call: StageCall) -> None:
-        """Goes on with the pod of an earlier try, if there is one: it was never stopped."""
+    def _adopt(self, context: Context, call: StageCall) -> bool:
+        """Goes on with the pod of an earlier try, if there is one: it was never stopped. Whether that has done the work."""
         pod = self._get_pod_from_task_state_store(context) or self.find_pod(self.namespace, context)
-        if pod is None:
-            return
+        if pod is None or (is_over(_plain(pod)) and pod.metadata.deletion_timestamp and not is_lost(_plain(pod))):
+            # One that is over and on its way out was settled by the try before.
+            return False
         self.log.info("Found the pod %s of an earlier try.", pod.metadata.name)
         self.pod = pod
         if not is_over(_plain(pod)):
             self.invoke_defer_method(context=context)
         self._settle_one(call)
+        return True
 
     def _start_one(self, context: Context, call: StageCall) -> None:
         self.pod_template_dict = pod_of(call, self.backend, load_pod_template(self.backend))
@@ -142,8 +156,10 @@ class PodStageOperator(KubernetesPodOperator):
         except ApiException as error:
             end = _refusal(error)
         else:
-            end = self._end_of_several(several) if self._workloads.is_over(several) else self._wait_for(several.kind, several.name)
-        self._settle(call, end)
+            if not self._workloads.is_over(several):
+                self._wait_for(several.kind, several.name)
+            end = self._end_of_several(several)
+        self._settle(call, end, partial(self._workloads.delete, several))
 
     def _wait_for(self, kind: str, name: str) -> NoReturn:
         backend = self.backend
@@ -161,26 +177,33 @@ class PodStageOperator(KubernetesPodOperator):
         raise TaskDeferred(trigger=trigger, method_name="trigger_reentry")
 
     def _settle_one(self, call: StageCall) -> None:
-        end = end_of(_plain(self.pod) if self.pod else None)
-        if self.pod:
-            self.pod_manager.delete_pod(self.pod)
-        self._settle(call, end)
+        pod = self.pod
+        self._settle(call, end_of(_plain(pod) if pod else None), partial(self._workloads.remove_pod, _plain(pod)) if pod else None)
 
     def _end_of_several(self, several: SeveralNodes) -> PodEnd:
-        """What the pods of several machines came to; they are removed."""
+        """What the pods of several machines came to."""
         pods = self._workloads.pods(several)
         for pod in pods:
             self.log.info("%s: %s", pod["metadata"]["name"], end_of(pod).reason if is_over(pod) else pod["status"].get("phase"))
-        end = PodEnd(0) if self._workloads.is_complete(several) else end_of_all(pods)
-        self._workloads.delete(several)
-        return end
+        if self._workloads.is_complete(several):
+            return PodEnd(0)
+        return end_of_all(pods) if pods or self._workloads.read(several) is None else without_pods(several.kind)
 
-    def _settle(self, call: StageCall, end: PodEnd) -> None:
-        """Ends the try as its pod deserves."""
+    def _settle(self, call: StageCall, end: PodEnd, remove: Callable[[], None] | None = None) -> None:
+        """Ends the try as its pod deserves: writes down what nobody else can, then removes the pod and gives its place back."""
         if end.error:
             note_ending(self.stage, self.document_uri, call.run_key, end.error)
+        if remove:
+            remove()
+        free_slot(self.stage, self.document_uri, call.run_key)
         if not is_done(self.stage, self.document_uri, end.exit_code, call.run_key, end.reason):
             wait()
+
+    def on_kill(self) -> None:
+        """Removes what was started, when a person ends the task while it runs and not while it waits."""
+        super().on_kill()
+        if self._running:
+            self._workloads.remove(self._running.kind, self._running.name, self._running.namespace)
 
     def _call(self, context: Context) -> StageCall:
         ti = context["ti"]
@@ -191,11 +214,12 @@ class PodStageOperator(KubernetesPodOperator):
 
     def _several(self, call: StageCall) -> SeveralNodes:
         self._set_up(call)
-        return SeveralNodes.of(call, self.backend, load_pod_template(self.backend), self.namespace)
+        several = self._running = SeveralNodes.of(call, self.backend, load_pod_template(self.backend), self.namespace)
+        return several
 
     @cached_property
     def _workloads(self) -> WorkloadClient:
-        return WorkloadClient(self.hook.api_client)
+        return WorkloadClient(self.hook.api_client, self.backend.grace_s)
 
     def _read(self, name: str, namespace: str) -> V1Pod | None:
         try:

@@ -29,18 +29,19 @@ def document_name(document_uri: str) -> str:
     return PurePosixPath(document_uri).stem
 
 
-def turns(stage: str, document_uri: str, key: str) -> Iterator[None]:
+def turns(stage: str, document_uri: str, key: str, patience_s: float = PATIENCE_S) -> Iterator[None]:
     """Yields whenever the stage may be attempted; ends when every record of it is there.
 
     Args:
         stage: Which stage.
         document_uri: Of its document.
         key: The round of attempts.
+        patience_s: How long it may hold its worker while it waits.
 
     Raises:
         AirflowRescheduleException: Somebody else is doing it, or the experiment's parallelism is used up.
     """
-    deadline = time.monotonic() + PATIENCE_S
+    deadline = time.monotonic() + patience_s
     while not is_finished(stage, document_uri):
         if not is_blocked(stage, document_uri, key):
             yield

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import math
 import time
+from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.cncf.kubernetes.hooks.kubernetes import AsyncKubernetesHook
 from airflow.triggers.base import BaseTrigger, TriggerEvent
+from asgiref.sync import sync_to_async
 from kubernetes_asyncio import client
 
 from dtx_tasks.catalog.backend import BASE_CONTAINER
@@ -21,6 +23,10 @@ if TYPE_CHECKING:
 
 LOG_LINES = 5000
 """Of one pod between two looks; all of them are kept on storage."""
+
+
+BARREN_S = 120.0
+"""After so long without a pod a workload that is not held back never gets one."""
 
 
 class WorkloadTrigger(BaseTrigger):
@@ -77,11 +83,14 @@ class WorkloadTrigger(BaseTrigger):
                     yield TriggerEvent({"kind": self.kind, "name": self.name, "namespace": self.namespace})
                     return
             except Exception as error:  # noqa: BLE001 - whatever the API's failure, there is nothing to do but to ask again
-                self.log.warning("The cluster did not answer, and is asked again: %s", error)
+                self.log.warning("The cluster did not answer, and is asked again: %r", error)
             await asyncio.sleep(self.poll_s)
 
     async def on_kill(self) -> None:
         """Removes the workload when a person ends the task; its pods have their grace for a last checkpoint."""
+        if await self._is_still_waited_for():
+            self.log.info("Another triggerer looks after %s %s now.", self.kind, self.name)
+            return
         self.log.info("Removing %s %s.", self.kind, self.name)
         async with self._hook.get_conn() as api:
             if self.kind == "Pod":
@@ -91,6 +100,19 @@ class WorkloadTrigger(BaseTrigger):
                 await custom.delete_namespaced_custom_object(**JOB_SET, namespace=self.namespace, name=self.name, propagation_policy="Foreground")
             else:
                 await client.BatchV1Api(api).delete_namespaced_job(self.name, self.namespace, propagation_policy="Foreground")
+
+    async def _is_still_waited_for(self) -> bool:
+        """Whether the task is deferred: Airflow 3.3.2 calls on_kill also when it gives a trigger to another triggerer."""
+        from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
+
+        ti = self.task_instance
+        index = ti.map_index if ti.map_index is not None and ti.map_index >= 0 else None
+        try:
+            found = await sync_to_async(RuntimeTaskInstance.get_task_states)(dag_id=ti.dag_id, task_ids=[ti.task_id], run_ids=[ti.run_id], map_index=index)
+        except Exception as error:  # noqa: BLE001 - a pod that a person has ended must not go on for want of an answer
+            self.log.warning("The task's state cannot be asked for, it is taken as ended: %r", error)
+            return False
+        return "deferred" in found.get(ti.run_id, {}).values()
 
     async def _look(self) -> bool:
         """Says what is new; whether there is nothing more to wait for."""
@@ -104,7 +126,15 @@ class WorkloadTrigger(BaseTrigger):
             if self.kind == "Pod":
                 return not pods or is_over(pods[0])
             workload = await self._workload(api)
+        if workload and not pods and self._is_barren(workload):
+            self.log.warning("No pod was made for %s %s: `kubectl describe` says why.", self.kind, self.name)
+            return True
         return workload is None or ended(self.kind, workload) is not None or any(is_over(pod) and pod["status"]["phase"] == "Pending" for pod in pods)
+
+    def _is_barren(self, workload: dict[str, Any]) -> bool:
+        """Whether pods should be there by now: the cluster may refuse them after it took the workload."""
+        made_at = datetime.fromisoformat(workload["metadata"]["creationTimestamp"]).timestamp()
+        return not workload["spec"].get("suspend") and time.time() - made_at > min(BARREN_S, self.startup_timeout_s)
 
     async def _pods(self, api: Any, core: Any) -> list[dict[str, Any]]:
         selector = {"field_selector": f"metadata.name={self.name}"} if self.kind == "Pod" else {"label_selector": f"{POD_LABELS[self.kind]}={self.name}"}

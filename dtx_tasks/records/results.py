@@ -144,7 +144,9 @@ class Attempt(Record):
     reached_step: int
     """The last complete checkpoint when the attempt ended."""
     error_class: str
-    """Empty while it runs and when it succeeded."""
+    """Empty when it succeeded; TransientError, as if it had been killed, until it says otherwise."""
+    is_over: bool = False
+    """Whether it said itself how it ended, or somebody who knows said it."""
 
 
 class CandidateEvidence(Record):

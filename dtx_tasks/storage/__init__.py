@@ -1,6 +1,6 @@
 """Reading and writing by URI, on local paths and on S3, so that a reader sees a whole file or none."""
 
-from dtx_tasks.storage.claim import Claim, claim, claim_within, is_claimed, unique_owner
+from dtx_tasks.storage.claim import Claim, claim, claim_within, holder, is_claimed, reserve, unique_owner
 from dtx_tasks.storage.files import (
     append_line,
     create,
@@ -41,6 +41,7 @@ __all__ = [
     "create",
     "download",
     "exists",
+    "holder",
     "is_claimed",
     "is_remote",
     "link_folder",
@@ -54,6 +55,7 @@ __all__ = [
     "read_lines",
     "read_record",
     "remove",
+    "reserve",
     "sha256_of",
     "unique_owner",
     "upload",

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from dtx_tasks.errors import TransientError
+from dtx_tasks.errors import DamagedError
 from dtx_tasks.records import FileEntry, digest_of
 from dtx_tasks.settings import cache_folder, scratch_folder
 from dtx_tasks.storage import s3
@@ -63,7 +63,7 @@ def bring(uri: str, files: Iterable[FileEntry]) -> Path:
         A folder to read from, and not to change.
 
     Raises:
-        TransientError: A file is missing, or is not what its record says.
+        DamagedError: A file is missing, or is not what its record says.
     """
     if not is_remote(uri):
         return local_path(uri)
@@ -108,7 +108,7 @@ def download(uri: str, files: Iterable[FileEntry], folder: Path) -> None:
         folder: Where they go.
 
     Raises:
-        TransientError: A file is missing, or is not what its record says.
+        DamagedError: A file is missing, or is not what its record says.
     """
     with ThreadPoolExecutor(s3.PARALLEL) as requests:
 
@@ -129,10 +129,10 @@ def _download(source: str, path: Path, entry: FileEntry, requests: ThreadPoolExe
     try:
         sha256 = s3.download(source, path, entry.num_bytes, requests.map)
     except FileNotFoundError:
-        raise TransientError(f"{source} is missing.", "Its stage must run again: clear its task.") from None
+        raise DamagedError(f"{source} is missing.", "Its stage must run again: clear its task.") from None
     if (s3.digest_of_object(source) if entry.sha256.startswith(s3.TAGGED) else sha256) != entry.sha256:
         path.unlink()
-        raise TransientError(f"{source} is damaged: its SHA-256 is not {entry.sha256}.", "Its stage must run again: clear its task.")
+        raise DamagedError(f"{source} is damaged: its SHA-256 is not {entry.sha256}.", "Its stage must run again: clear its task.")
 
 
 def put_folder(folder: Path, uri: str) -> tuple[FileEntry, ...]:

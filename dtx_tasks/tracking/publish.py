@@ -150,7 +150,11 @@ def _log_inputs(run_id: str, job: FinetuneJob) -> None:
 def _copy_events(job: FinetuneJob, layout: Layout, state: Published) -> Published:
     from mlflow.entities import Metric
 
-    lines, offset = read_lines(f"{layout.job(job.job_id)}/events.jsonl", state.offset)
+    uri = f"{layout.job(job.job_id)}/events.jsonl"
+    lines, offset = read_lines(uri, state.offset)
+    if lines and not lines[0].startswith("{"):
+        # Somebody removed the job's folder, and it was trained anew: the offset is one of other words.
+        lines, offset = read_lines(uri)
     metrics: list[Metric] = []
     last_step = state.last_step
     for event in map(json.loads, lines):

@@ -82,24 +82,24 @@ class Cluster:
         bucket.objects.all().delete()
         bucket.delete()
 
-    def config(self, folder: Path, **backend: Any) -> Path:
-        """A copy of config/ whose backend `cluster` is this one."""
+    def config(self, folder: Path, image: str | None = None, **backend: Any) -> Path:
+        """A copy of config/ whose backend `cluster` is this one; its pods run an image, or this checkout."""
         target = folder / "config"
         shutil.copytree(REPOSITORY / "config", target)
         values = {"kind": "Backend", "name": "cluster", "backend": "kubernetes", "namespace": self.namespace, "pod_template": "pods/cluster.yaml"}
         (target / "backends/cluster.yaml").write_text(yaml.safe_dump({**values, "poll_s": 2, "grace_s": 60, **backend}))
-        (target / "pods/cluster.yaml").write_text(yaml.safe_dump(self.template()))
+        (target / "pods/cluster.yaml").write_text(yaml.safe_dump(self.template(image)))
         return target
 
-    def template(self) -> dict[str, Any]:
-        """The project's own pod template, with this machine's Python in place of an image's."""
+    def template(self, image: str | None = None) -> dict[str, Any]:
+        """The project's own pod template; without an image, with this machine's Python in its place."""
         pod: dict[str, Any] = yaml.safe_load((REPOSITORY / "config/pods/stage.yaml").read_text())
         container = pod["spec"]["containers"][0]
-        container |= {
-            "image": IMAGE,
-            "command": ["tini", "--", sys.executable],
-            "resources": {"requests": {"cpu": "100m", "memory": "512Mi"}, "limits": {"memory": "3Gi"}},
-        }
+        container["resources"] = {"requests": {"cpu": "100m", "memory": "512Mi"}, "limits": {"memory": "3Gi"}}
+        if image:
+            container["image"] = image
+            return pod
+        container |= {"image": IMAGE, "command": ["tini", "--", sys.executable]}
         container["volumeMounts"] += [{"name": name, "mountPath": str(path), "readOnly": True} for name, path in MOUNTED.items()]
         container["env"] += [{"name": "DTX_CLAIM_TTL_S", "value": "8"}, {"name": "PYTHONPATH", "value": str(REPOSITORY)}]
         pod["spec"]["volumes"] += [{"name": name, "persistentVolumeClaim": {"claimName": name, "readOnly": True}} for name in MOUNTED]
@@ -162,14 +162,14 @@ class ClusterPlace:
 
     folder: Path
     cluster: Cluster
-    backend: dict[str, Any] = field(default_factory=dict)
+    image: str | None = None
     environment: dict[str, str] = field(init=False)
 
     def __post_init__(self) -> None:
         self.environment = {
             "DTX_HOME": str(self.folder / ".dtx"),
             "DTX_ROOT": f"s3://{self.cluster.bucket}/{self.folder.name}",
-            "DTX_CONFIG": str(self.cluster.config(self.folder, **self.backend)),
+            "DTX_CONFIG": str(self.cluster.config(self.folder, self.image)),
             "DTX_BACKEND": "cluster",
             "DTX_RETRY_DELAY_S": "2",
             "DTX_CLAIM_TTL_S": "8",

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from mlflow import MlflowClient
 
+from tests.cluster.place import REPOSITORY
 from tests.recipes.world import QUICK
 from tests.running import until
 
@@ -57,6 +62,21 @@ def test_pod_goes_on_while_airflow_is_killed(place: ClusterPlace) -> None:
     assert [item["metadata"]["uid"] for item in living] == [pod]
     assert place.wait(run_id) == "success"
     assert [attempt["error_class"] for attempt in place.attempts("killed")] == [""]
+
+
+def test_pod_goes_on_while_the_api_server_is_away(place: ClusterPlace) -> None:
+    """Nothing is deleted or started again: it is asked again until it answers."""
+    shared = Path(os.environ.get("DTX_SHARED", REPOSITORY.parent / "shared"))
+    server = Path(os.environ.get("DTX_CLUSTER_STATE", "/var/lib/dtx-cluster"), "pids/kube-apiserver")
+    if not (server.exists() and (shared / "cluster/up").exists()):
+        pytest.skip("kills the API server of the cluster in ../shared/cluster, and this is another one")
+    run_id = place.submit(place.experiment("away", [{**LONG, "learning_rate": 2.4e-3}]))
+    until_step(place, "away")
+    os.kill(int(server.read_text()), signal.SIGKILL)
+    until(lambda: "is asked again" in place.log(run_id, "finetune.train"), "the triggerer has noticed")
+    subprocess.run([shared / "cluster/up"], check=True, capture_output=True)
+    assert place.wait(run_id) == "success"
+    assert [attempt["error_class"] for attempt in place.attempts("away")] == [""]
 
 
 def test_cancelled_pod_saves_and_goes(place: ClusterPlace) -> None:

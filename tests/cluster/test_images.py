@@ -10,9 +10,14 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 
 from dtx_tasks import __version__
+from tests.cluster.place import ClusterPlace
+from tests.recipes.world import QUICK
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.cluster.place import Cluster
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 
@@ -195,3 +200,14 @@ def test_airflow_finds_the_plugin(airflow: Pod):
 def test_airflow_has_mlflows_server(airflow: Pod):
     """One image for both."""
     assert "--backend-store-uri" in airflow.run("mlflow", "server", "--help").text
+
+
+def test_experiment_runs_from_the_images(trainer: Pod, cluster: Cluster, tmp_path: Path) -> None:
+    """The quickstart's flow, its pods made from the project's own template: under `restricted`, without anything of this checkout."""
+    place = ClusterPlace(tmp_path, cluster, f"dtx-trainer:{__version__}")
+    place.must("up")
+    try:
+        run_id = place.submit(place.experiment("from-images", [QUICK]))
+        assert place.wait(run_id, 900) == "success", place.log(run_id, "finetune.train")
+    finally:
+        place.dtx("down")

@@ -71,7 +71,8 @@ def whole(request: pytest.FixtureRequest, place: ClusterPlace) -> tuple[str, str
         assert place.wait(run_id) == "success", place.log(run_id, "finetune.train")
     log = place.log(run_id, "finetune.train")
     assert "rank 0: Running" in log
-    assert "[rank 1] " in log
+    assert "[rank 0] {" in log
+    assert "rank 1: Running" in log
     found = request.param, name, losses(place, name), weights(place, name)
     remove(place.job_folder(name))
     return found

@@ -9,6 +9,8 @@ from typing import Any
 
 import yaml
 
+from dtx_tasks import __version__
+
 REPOSITORY = Path(__file__).resolve().parents[3]
 TEXT = (REPOSITORY / "docker-compose.yaml").read_text()
 SERVICES: dict[str, dict[str, Any]] = yaml.safe_load(TEXT)["services"]
@@ -47,6 +49,13 @@ def test_every_image_can_be_replaced() -> None:
     """By a variable, with a tagged default."""
     images = [entry["image"] for entry in SERVICES.values()]
     assert [image for image in images if not re.fullmatch(r"\$\{[A-Z0-9_]+_IMAGE:-[a-z./-]+[a-z0-9]+:v?[0-9][0-9.]*\}", image)] == []
+
+
+def test_own_images_are_of_this_version() -> None:
+    """As `container/build` tags them."""
+    own = {entry["image"].partition(":-")[2].rstrip("}") for name, entry in SERVICES.items() if name in {*AIRFLOW, "mlflow"}}
+    assert own == {f"dtx-airflow:{__version__}"}
+    assert f"AIRFLOW_IMAGE=dtx-airflow:{__version__}\n" in (REPOSITORY / "container/all.Dockerfile").read_text()
 
 
 def test_every_server_says_how_it_is() -> None:

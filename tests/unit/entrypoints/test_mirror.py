@@ -32,9 +32,9 @@ def forget_machine(job_uri: str) -> None:
     shutil.rmtree(workplace(job_uri))
 
 
-def mirror(job_uri: str, node: int = 0, *, is_mine: bool = True) -> Mirror:
+def mirror(job_uri: str, node: int = 0, resources: Resources = ONE, *, is_mine: bool = True) -> Mirror:
     """A mirror of one machine."""
-    return Mirror(job_uri, node, lambda: is_mine)
+    return Mirror(job_uri, node, resources, lambda: is_mine)
 
 
 def test_next_machine_goes_on_from_the_newest_checkpoint(bucket: str) -> None:
@@ -79,11 +79,11 @@ def test_checkpoint_of_two_machines_needs_both_parts(bucket: str) -> None:
     """Each vouches for its own; both are brought to each."""
     job = f"{bucket}/jobs/a"
     write_checkpoint(job, 50, TWO, 0)
-    mirror(job, 0).sync()
+    mirror(job, 0, TWO).sync()
     assert last_step(f"{job}/scratch", TWO) == 0
     forget_machine(job)
     write_checkpoint(job, 50, TWO, 1)
-    mirror(job, 1).sync()
+    mirror(job, 1, TWO).sync()
     assert last_step(f"{job}/scratch", TWO) == 50
     forget_machine(job)
     restore(job, 50, TWO)
