@@ -102,3 +102,17 @@ def test_pod_that_never_began_has_no_attempt(tmp_path: Path) -> None:
     assert found is not None
     assert (found.error_class, found.is_final, found.run_key) == ("SpecError", True, "round")
     assert [attempt.error_class for attempt in attempts_of(store.layout.job(job_id))] == ["TransientError"]
+
+
+def test_pod_that_never_began_leaves_an_attempt_that_said_how_it_ended(tmp_path: Path) -> None:
+    """Its half micro batch would be forgotten, and waiting for a place would never be counted."""
+    plan = make_plan()
+    store, job_id = Store(tmp_path, plan), plan.jobs[0].job_id
+    ended = make_attempt("ResourceError").model_copy(update={"is_over": True})
+    write_record(f"{store.layout.job(job_id)}/attempts/1.json", ended)
+    for _ in range(4):
+        note_attempt(job_id, plan.packs[0], store.layout, "round", TransientError("No node has a place."))
+    assert attempts_of(store.layout.job(job_id)) == [ended]
+    found = failure("train", job_id, plan.packs[0], store.layout)
+    assert found is not None
+    assert (found.count, found.is_final) == (4, True)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dtx_tasks.entrypoints.mirror import Mirror, forget_others, mirrored, restore
-from dtx_tasks.errors import TransientError
+from dtx_tasks.entrypoints.mirror import Mirror, forget_others, mirrored, restore, resume
+from dtx_tasks.errors import DamagedError
 from dtx_tasks.spec import Resources
 from dtx_tasks.storage import append_line, list_names, read_bytes, workplace, write_bytes
 from dtx_tasks.train.checkpoint import last_step, mark_complete, writer
@@ -105,8 +105,28 @@ def test_damaged_checkpoint_is_not_resumed_from(bucket: str) -> None:
     mirror(job).sync()
     forget_machine(job)
     write_bytes(f"{job}/scratch/checkpoint-50/rank-0.bin", b"STATE 50 of 0")
-    with pytest.raises(TransientError, match="is damaged"):
+    with pytest.raises(DamagedError, match="is damaged"):
         restore(job, 50, ONE)
+
+
+def test_checkpoint_before_a_damaged_one_is_resumed_from(bucket: str) -> None:
+    """That is what it is kept for; the damaged one is removed."""
+    job, copier = f"{bucket}/jobs/a", mirror(f"{bucket}/jobs/a")
+    for step in (50, 100):
+        write_checkpoint(job, step)
+        copier.sync()
+    forget_machine(job)
+    write_bytes(f"{job}/scratch/checkpoint-100/rank-0.bin", b"STATE 100 of 0")
+    assert resume(job, ONE) == 50
+    assert list_names(f"{job}/scratch") == ["checkpoint-50"]
+
+
+def test_what_an_earlier_attempt_left_on_this_machine_is_cleared(bucket: str) -> None:
+    """A newer checkpoint that was never copied must not be taken for this attempt's."""
+    job = f"{bucket}/jobs/a"
+    write_checkpoint(job, 200)
+    assert resume(job, ONE) == 0
+    assert list(workplace(f"{job}/scratch").iterdir()) == []
 
 
 def test_other_checkpoints_are_forgotten_before_a_new_attempt(bucket: str) -> None:

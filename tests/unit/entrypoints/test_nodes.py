@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
-from dtx_tasks.entrypoints.nodes import Node, give_orders, take_orders
+from dtx_tasks.entrypoints.nodes import Node, await_others, give_orders, take_orders
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,3 +43,14 @@ def test_machine_that_is_alone_tells_nobody(tmp_path: Path) -> None:
     """There is nobody to read it."""
     give_orders(str(tmp_path), Node(), {"job": 50})
     assert list(tmp_path.iterdir()) == []
+
+
+def test_first_machine_begins_when_all_are_there(tmp_path: Path) -> None:
+    """Ranks that wait for each other give up sooner than a pod may wait for its place."""
+    first, second = Node(0, "first", "u1"), Node(1, "first", "u1")
+    follower = threading.Thread(target=take_orders, args=(str(tmp_path), second))
+    follower.start()
+    await_others(str(tmp_path), first, 2)
+    give_orders(str(tmp_path), first, {})
+    follower.join(10)
+    assert not follower.is_alive()

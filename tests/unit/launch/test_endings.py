@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+import time
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -88,6 +89,8 @@ def test_success_counts_even_if_the_pod_was_to_go() -> None:
         (make_pod("Running", state={"running": {}}), False),
         (make_pod("Pending", state=waiting("ContainerCreating")), False),
         (make_pod("Pending", conditions=UNSCHEDULABLE), False),
+        (make_pod("Pending", state=waiting("CreateContainerConfigError", "failed to sync secret cache: timed out waiting for the condition")), False),
+        (make_pod("Pending", state=waiting("CreateContainerError", "context deadline exceeded")), False),
         (make_pod("Pending", state=waiting("ErrImagePull")), False),
         (make_pod("Pending", state=waiting("ImagePullBackOff", "not found")), True),
         (make_pod("Pending", state=waiting("ImagePullBackOff", "429 Too Many Requests")), False),
@@ -140,3 +143,24 @@ def test_refusal_is_final_where_waiting_does_not_help(status: int, message: str,
     """A quota frees itself, a bad spec does not."""
     error = refused(status, message)
     assert (kind_of(error), message in error.message) == (kind, True)
+
+
+def make_lost(age_s: float) -> dict[str, Any]:
+    """A pod that should have gone a while ago, and of which nobody tells."""
+    pod = make_pod("Running", state={"running": {}})
+    pod["metadata"]["deletionTimestamp"] = datetime.fromtimestamp(time.time() - age_s, UTC).isoformat()
+    return pod
+
+
+def test_pod_on_a_lost_node_is_over_some_time_after_it_should_have_gone() -> None:
+    """No kubelet is left to say so."""
+    assert not is_over(make_lost(30))
+    assert is_over(make_lost(300))
+    assert kind_of(end_of(make_lost(300)).error) == "PreemptedError"  # type: ignore[arg-type]
+
+
+def test_of_several_pods_the_one_that_does_not_begin_counts_where_none_has_ended() -> None:
+    """It is why the others are not waited for any more."""
+    end = end_of_all([make_pod("Running", state={"running": {}}), make_pod("Pending", conditions=UNSCHEDULABLE)])
+    assert end.error is not None
+    assert "4 Insufficient nvidia.com/gpu" in end.error.message

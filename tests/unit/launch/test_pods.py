@@ -12,10 +12,11 @@ import pytest
 from dtx_tasks.catalog.backend import Backend, load_backend, load_pod_template
 from dtx_tasks.entrypoints.documents import write_plan
 from dtx_tasks.entrypoints.failures import count_failure
-from dtx_tasks.errors import HostMemoryError, SpecError
+from dtx_tasks.errors import HostMemoryError, PreemptedError, SpecError
 from dtx_tasks.launch.pods import StageCall, base_container, pod_of
 from dtx_tasks.launch.several import SeveralNodes
-from tests.builders import Store, make_experiment, make_plan
+from dtx_tasks.storage import write_record
+from tests.builders import Store, make_attempt, make_experiment, make_plan
 
 LABEL_VALUE = re.compile(r"([A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?)?")
 """Source: kubernetes.io, Labels and Selectors, syntax."""
@@ -87,6 +88,15 @@ def test_memory_that_was_not_enough_is_raised_by_half(tmp_path: Path, memory: st
     assert resources_of(call)["limits"]["memory"] == raised
     other = StageCall(call.stage, call.document_uri, "another round", call.owner, 1, call.deadline)
     assert resources_of(other)["limits"]["memory"] == memory
+
+
+def test_raised_memory_stays_raised(tmp_path: Path) -> None:
+    """Whatever ends the next attempt."""
+    call = make_call(tmp_path, memory="64Gi")
+    attempt = make_attempt("HostMemoryError", run_key=call.run_key)
+    write_record(f"{_layout(tmp_path).job(_job_id(call))}/attempts/1.json", attempt)
+    count_failure("train", _job_id(call), call.document, _layout(tmp_path), call.run_key, PreemptedError("taken away"))
+    assert resources_of(call)["limits"]["memory"] == "98304Mi"
 
 
 def test_labels_are_what_kubernetes_takes(tmp_path: Path) -> None:
