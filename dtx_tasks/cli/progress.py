@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from dtx_tasks.cli.tables import shown_time
 from dtx_tasks.entrypoints.documents import read_plan
 from dtx_tasks.records import Layout, RunReference
-from dtx_tasks.storage import local_path, read_lines
+from dtx_tasks.storage import read_lines
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,6 +24,9 @@ WEIGHTS = {"plan": 4, "list_datasets": 3, "list_packs": 3, "fetch": 5, "prepare"
 
 TRAIN = "finetune.train"
 LIGHT = 5.0
+AT_WORK = frozenset({"running", "deferred"})
+"""A task whose pod runs is deferred."""
+
 ENDED = frozenset({"success", "failed", "skipped", "upstream_failed", "removed"})
 
 
@@ -62,7 +65,7 @@ def measure(tasks: Sequence[TaskInstance], plan: ExperimentPlan | None, root: st
     """
     total = sum(_weight(task) for task in tasks) + (_unmapped(tasks, plan) if plan else 300.0)
     packs = {pack.name: pack for pack in plan.packs} if plan else {}
-    events = {task.name: _last_event(packs[task.name], root) for task in tasks if task.state == "running" and task.task_id == TRAIN and task.name in packs}
+    events = {task.name: _last_event(packs[task.name], root) for task in tasks if task.state in AT_WORK and task.task_id == TRAIN and task.name in packs}
     finished = sum(_weight(task) * (1.0 if task.state in ENDED else _share(events.get(task.name))) for task in tasks)
     done = min(0.99, finished / total) if total else 0.0
     elapsed_s = time.time() - started_at
@@ -73,7 +76,7 @@ def measure(tasks: Sequence[TaskInstance], plan: ExperimentPlan | None, root: st
 
 def _counts(tasks: Sequence[TaskInstance], num_shown: int) -> list[str]:
     """How many tasks of each stage run; training that tells its steps is told by them."""
-    counts = Counter(task.task_id.removeprefix("finetune.") for task in tasks if task.state == "running")
+    counts = Counter(task.task_id.removeprefix("finetune.") for task in tasks if task.state in AT_WORK)
     counts["train"] -= num_shown
     return [f"{stage} x {count}" if count > 1 else stage for stage, count in sorted(counts.items()) if count > 0]
 
@@ -102,8 +105,7 @@ def _unmapped(tasks: Sequence[TaskInstance], plan: ExperimentPlan) -> float:
 def _last_event(pack: Pack, root: str) -> dict[str, float] | None:
     """The latest step of the first job of a pack that is training."""
     uri = f"{Layout(root, pack.team).job(pack.jobs[0].job_id)}/events.jsonl"
-    size = local_path(uri).stat().st_size if local_path(uri).exists() else 0
-    lines, _ = read_lines(uri, max(0, size - 4096))
+    lines, _ = read_lines(uri, -4096)
     return next((event for line in reversed(lines) if line.startswith("{") and (event := json.loads(line))["event"] == "step"), None)
 
 

@@ -152,10 +152,17 @@ class Supervisor:
 
     def _remains(self, name: str) -> list[psutil.Process]:
         """List what a dead component left: all with its mark, and orphans that lost any mark."""
-        reap_orphans(self._pids())
+        self._reap()
         unmarked = [process for process in self._orphans() if _mark(process) is None]
         trees = [process for orphan in unmarked for process in tree(orphan.pid)]
         return marked_processes(self._folder, name) + trees
+
+    def _reap(self) -> None:
+        """Take note of every dead child; the components first, since one that nobody noted hides the orphans behind it."""
+        for watched in self._watched:
+            if watched.process is not None:
+                watched.process.poll()
+        reap_orphans(self._pids())
 
     def _orphans(self) -> list[psutil.Process]:
         pids = self._pids()
@@ -179,10 +186,7 @@ class Supervisor:
         _say(f"stopped, {num_ended} processes ended")
 
     def _living(self, name: str | None = None) -> list[psutil.Process]:
-        for watched in self._watched:
-            if watched.process is not None:
-                watched.process.poll()
-        reap_orphans(self._pids())
+        self._reap()
         found = {process.pid: process for process in marked_processes(self._folder, name)}
         if name is None:
             found |= {process.pid: process for process in tree(os.getpid())[1:] if process.is_running()}

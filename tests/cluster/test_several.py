@@ -26,7 +26,7 @@ GROUP = {**QUICK, "name": "pair", "max_steps": 400, "save_steps": 50, "logging_s
 KINDS = ("jobset", "job")
 
 
-def submit(place: ClusterPlace, name: str, kind: str) -> str:
+def submit(place: ClusterPlace, name: str) -> str:
     """Starts the experiment on two machines; the run's id."""
     return place.submit(place.experiment(name, [GROUP], resources={"nodes": 2}))
 
@@ -67,7 +67,7 @@ def whole(request: pytest.FixtureRequest, place: ClusterPlace) -> tuple[str, str
     """An uninterrupted run: the kind of workload, the experiment's name, its losses and its weights; what it trained is removed."""
     name = f"pair-{request.param}"
     with place.changed(several_nodes=request.param):
-        run_id = submit(place, name, request.param)
+        run_id = submit(place, name)
         assert place.wait(run_id) == "success", place.log(run_id, "finetune.train")
     log = place.log(run_id, "finetune.train")
     assert "rank 0: Running" in log
@@ -93,7 +93,7 @@ def test_machines_start_again_together(whole: tuple[str, str, list[float], str],
     """One rank is killed; both go on from the last checkpoint, to the same weights."""
     kind, name, _, expected = whole
     with place.changed(several_nodes=kind):
-        run_id = submit(place, name, kind)
+        run_id = submit(place, name)
         until(lambda: max(place.checkpoints(name), default=0) >= 100, "a checkpoint is on storage")
         for process in entrypoints_of("1"):
             process.send_signal(signal.SIGKILL)
@@ -109,7 +109,7 @@ def test_job_set_starts_again_by_itself(whole: tuple[str, str, list[float], str]
     """A machine that is taken away costs no try of the task; a plain Job needs Airflow's."""
     kind, name, _, expected = whole
     with place.changed(several_nodes=kind):
-        run_id = submit(place, name, kind)
+        run_id = submit(place, name)
         until(lambda: max(place.checkpoints(name), default=0) >= 100, "a checkpoint is on storage")
         pod = machines(place, name)["1"]["metadata"]["name"]
         eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": pod, "namespace": place.cluster.namespace}}
