@@ -32,7 +32,7 @@ from dtx_tasks.records import (
 )
 from dtx_tasks.score.rows import scored_rows
 from dtx_tasks.spec import Columns, FinetuneExperiment, Hyperparameters, Scoring
-from dtx_tasks.storage import local_path, manifest, read_record, write_bytes, write_record
+from dtx_tasks.storage import manifest_of, read_record, write_bytes, write_record
 from dtx_tasks.train.record import inputs_of
 
 if TYPE_CHECKING:
@@ -152,7 +152,7 @@ def _card(split: str, values: Sequence[float], plan: ExperimentPlan, higher_is_b
 class Store:
     """A storage root on which the stages of a plan seem to have run."""
 
-    root: Path
+    root: Path | str
     plan: ExperimentPlan
 
     @property
@@ -175,7 +175,7 @@ class Store:
             digest=digest,
             libraries={},
             llm_id=base.llm.llm_id,
-            files=manifest(local_path(f"{folder}/files")),
+            files=manifest_of(f"{folder}/files"),
             num_parameters=1000,
         )
         write_record(f"{folder}/fetched.json", record)
@@ -195,7 +195,7 @@ class Store:
             libraries={},
             prepared_id=document.prepared_id,
             dataset_name=document.dataset.name,
-            files=manifest(local_path(f"{folder}/files")),
+            files=manifest_of(f"{folder}/files"),
             train=SplitStatistics(num_rows=2, num_tokens=20, num_trained_tokens=10, num_truncated=0, longest_tokens=10),
             num_scored_rows={},
             ignored_columns=(),
@@ -214,7 +214,7 @@ class Store:
             made_for=made_for or f"{self.plan.name} {self.plan.plan_id}",
             job_id=job.job_id,
             finetuning_type="lora",
-            files=manifest(local_path(f"{folder}/checkpoint")),
+            files=manifest_of(f"{folder}/checkpoint"),
             num_steps=job.num_steps,
             num_trained_tokens=200,
             final_loss=0.5,
@@ -237,7 +237,7 @@ class Store:
             for number, value in enumerate(settings.get(split, ()))
         ]
         write_bytes(f"{folder}/files/predictions.jsonl", "".join(f"{line}\n" for line in lines).encode())
-        write_record(f"{folder}/scores.json", cards.model_copy(update={"files": manifest(local_path(f"{folder}/files"))}))
+        write_record(f"{folder}/scores.json", cards.model_copy(update={"files": manifest_of(f"{folder}/files")}))
         return cards
 
     def score_job(self, job: FinetuneJob, *, num_trained_parameters: int = 100, **settings: Any) -> None:

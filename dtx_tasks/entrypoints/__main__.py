@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 from dtx_tasks.entrypoints.logs import kept_log, log_folder
 from dtx_tasks.entrypoints.nodes import Node
 from dtx_tasks.entrypoints.stages import STAGES, Call, owner_of
-from dtx_tasks.errors import ClaimedError, DtxError, TransientError, kind_of
+from dtx_tasks.errors import ClaimedError, DtxError, PreemptedError, kind_of
 from dtx_tasks.storage import is_remote
 from dtx_tasks.tether import end_with_parent
 
@@ -53,7 +53,7 @@ def _run(stage: str, call: Call) -> int:
     try:
         return STAGES[stage](call)
     except Stopped:
-        return _said(TransientError("Asked to stop."))
+        return _said(PreemptedError("Asked to stop."))
     except DtxError as error:
         return _said(error)
     except Exception:  # noqa: BLE001 - the last place that can tell a person what happened

@@ -89,7 +89,7 @@ def note_attempt(job_id: str, document: Pack, layout: Layout, run_key: str, erro
 
 def _is_about(error: DtxError, attempt: Attempt) -> bool:
     """Whether a word from outside is about an attempt: one that said nothing, or only that it was asked to stop."""
-    return not attempt.is_over or (isinstance(error, PreemptedError) and attempt.error_class == "TransientError")
+    return not attempt.is_over or (isinstance(error, PreemptedError) and attempt.error_class in ("TransientError", "PreemptedError"))
 
 
 def failure(stage: str, item_id: str, document: StageDocument, layout: Layout) -> FailureRecord | None:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from dtx_tasks.records import FailureRecord, FinetuneJob, Pack
     from dtx_tasks.storage import Claim
 
-TELLING = ("HostMemoryError", "ResourceError", "DivergedError", "DataError", "SpecError", "DtxError", "TransientError")
+TELLING = ("HostMemoryError", "ResourceError", "DivergedError", "DataError", "SpecError", "PreemptedError", "DtxError", "TransientError")
 """Of several ranks' failures the one that says most counts."""
 
 PEERS_S = 30.0

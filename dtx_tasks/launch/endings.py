@@ -69,7 +69,7 @@ def is_over(pod: dict[str, Any]) -> bool:
 
 def is_lost(pod: dict[str, Any]) -> bool:
     """Whether a pod was to be gone long ago: its node is lost, and no kubelet tells of its end."""
-    removed_at = pod["metadata"].get("deletionTimestamp")
+    removed_at = pod.get("metadata", {}).get("deletionTimestamp")
     return bool(removed_at) and time.time() - _unix(removed_at) > NODE_LOST_S
 
 

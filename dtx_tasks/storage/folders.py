@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
+REMAKE = "Remove the record beside its folder and start the experiment again: its stage makes it anew."
+
 KEPT_S = 24 * 3600.0
 """Seconds for which nothing that was brought is removed again: somebody may still be reading it."""
 
@@ -129,10 +131,10 @@ def _download(source: str, path: Path, entry: FileEntry, requests: ThreadPoolExe
     try:
         sha256 = s3.download(source, path, entry.num_bytes, requests.map)
     except FileNotFoundError:
-        raise DamagedError(f"{source} is missing.", "Its stage must run again: clear its task.") from None
+        raise DamagedError(f"{source} is missing.", REMAKE) from None
     if (s3.digest_of_object(source) if entry.sha256.startswith(s3.TAGGED) else sha256) != entry.sha256:
         path.unlink()
-        raise DamagedError(f"{source} is damaged: its SHA-256 is not {entry.sha256}.", "Its stage must run again: clear its task.")
+        raise DamagedError(f"{source} is damaged: its SHA-256 is not {entry.sha256}.", REMAKE)
 
 
 def put_folder(folder: Path, uri: str) -> tuple[FileEntry, ...]:

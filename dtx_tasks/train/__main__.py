@@ -58,7 +58,7 @@ def _train(job: FinetuneJob, pack: Pack, layout: Layout) -> bool:
     # Whoever was asked to stop, or lost its storage, begins nothing more.
     if outcome.error_class in ("", "DivergedError"):
         return True
-    return num_ranks == 1 and outcome.error_class != "TransientError"
+    return num_ranks == 1 and outcome.error_class not in ("TransientError", "PreemptedError")
 
 
 def _classified(error: Exception) -> DtxError:

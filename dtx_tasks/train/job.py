@@ -20,7 +20,7 @@ from peft import LoraConfig, TaskType
 from transformers import AutoModelForCausalLM, AutoTokenizer, PrinterCallback, set_seed
 from trl import SFTConfig, SFTTrainer
 
-from dtx_tasks.errors import DivergedError, SpecError, TransientError
+from dtx_tasks.errors import DivergedError, PreemptedError, SpecError, TransientError
 from dtx_tasks.plan.identity import lora_alpha
 from dtx_tasks.records import Attempt, FetchedLLM, PreparedDataset
 from dtx_tasks.storage import bring, list_names, read_record, workplace
@@ -130,7 +130,7 @@ def train_job(job: FinetuneJob, resources: Resources, folder: JobFolder, attempt
 
     Raises:
         DivergedError: The loss is no number, or exploded.
-        TransientError: The process was asked to stop; a checkpoint is written.
+        PreemptedError: The process was asked to stop; a checkpoint is written.
     """
     # The seed decides new weights and dropout, so it comes before the model.
     set_seed(job.seed)
@@ -158,7 +158,7 @@ def train_job(job: FinetuneJob, resources: Resources, folder: JobFolder, attempt
     output = trainer.train(resume_from_checkpoint=str(before) if before else None)
     train_s = time.monotonic() - started_at
     if stop.is_wanted and trainer.state.global_step < job.num_steps:
-        raise TransientError(f"Asked to stop at step {trainer.state.global_step} of {job.num_steps}; a checkpoint is written.")
+        raise PreemptedError(f"Asked to stop at step {trainer.state.global_step} of {job.num_steps}; a checkpoint is written.")
 
     if not math.isfinite(output.training_loss):
         raise DivergedError(f"The mean loss is {output.training_loss}.", "Try a lower learning rate, or compute_type: fp32.")
