@@ -198,7 +198,7 @@ def test_missing_object_is_its_stages_to_make(bucket: str, tmp_path: Path) -> No
     """What did arrive is not brought again when it is there."""
     files = put_folder(made(tmp_path / "from", a="1", b="2"), f"{bucket}/to")
     remove(f"{bucket}/to/b")
-    with pytest.raises(TransientError, match=rf"{bucket}/to/b is missing\. Its stage must run again"):
+    with pytest.raises(TransientError, match=rf"{bucket}/to/b is missing\. Remove the record beside"):
         bring(f"{bucket}/to", files)
     write_bytes(f"{bucket}/to/b", b"2")
     with watched("GetObject") as brought:
