@@ -106,6 +106,8 @@ class WorkloadTrigger(BaseTrigger):
         from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 
         ti = self.task_instance
+        if ti is None:
+            return False
         index = ti.map_index if ti.map_index is not None and ti.map_index >= 0 else None
         try:
             found = await sync_to_async(RuntimeTaskInstance.get_task_states)(dag_id=ti.dag_id, task_ids=[ti.task_id], run_ids=[ti.run_id], map_index=index)
