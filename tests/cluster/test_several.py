@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from tests.cluster.place import ClusterPlace
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 
 GROUP = {**QUICK, "name": "pair", "max_steps": 400, "save_steps": 50, "logging_steps": 1, "lora_dropout": 0.0, "compute_type": "fp32"}
 KINDS = ("jobset", "job")
