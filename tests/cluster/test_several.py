@@ -120,6 +120,7 @@ def test_job_set_starts_again_by_itself(whole: tuple[str, str, list[float], str]
     assert weights(place, name) == expected
     assert [task.try_number for task in place.tasks(run_id, "finetune.train")] == [1 if kind == "jobset" else 2]
     assert place.cluster.pods(experiment=name) == []
+    remove(place.job_folder(name))
 
 
 def test_cancelled_machines_save_and_go(place: ClusterPlace) -> None:
