@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dtx_tasks import stack
+from dtx_tasks.catalog.backend import load_backend
 from dtx_tasks.cli.connection import connect
 from dtx_tasks.cli.experiment import read_spec
 from dtx_tasks.cli.handover import hand_over
@@ -98,6 +99,8 @@ def _wait_for_ctrl_c() -> None:
 
 
 def _up() -> StackState:
+    # A name that nothing has is told at once, not by a process that cannot start.
+    load_backend()
     schedules_folder().mkdir(parents=True, exist_ok=True)
     settings = {
         "DTX_HOME": str(home()),

@@ -71,6 +71,8 @@ def await_others(folder: str, node: Node, num_nodes: int) -> None:
     Raises:
         TransientError: One does not come.
     """
+    if not node.coordinator:
+        return
     deadline = time.monotonic() + PATIENCE_S
     for rank in range(1, num_nodes):
         while not exists(f"{folder}/{node.launch_id}-{rank}.here"):

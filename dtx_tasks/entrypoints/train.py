@@ -16,7 +16,7 @@ from dtx_tasks.entrypoints.memory import num_oom_kills
 from dtx_tasks.entrypoints.mirror import Mirror, forget_machine, mirrored, restore, resume
 from dtx_tasks.entrypoints.nodes import Node, await_others, give_orders, take_orders
 from dtx_tasks.entrypoints.ranks import run_ranks
-from dtx_tasks.errors import BY_NAME, ClaimedError, DtxError, ExhaustedError, HostMemoryError, TransientError
+from dtx_tasks.errors import BY_NAME, ClaimedError, DtxError, ExhaustedError, HostMemoryError, SpecError, TransientError
 from dtx_tasks.plan import CODE_VERSIONS
 from dtx_tasks.records import Attempt, FetchedLLM, Layout, LLMCheckpoint, PreparedDataset, digest_of
 from dtx_tasks.storage import bring, claim, put_folder, read_record, remove, workplace, write_record
@@ -106,6 +106,7 @@ def train_pack(pack: Pack, document_uri: str, run_key: str, owner: str) -> int:
     this = PackRound(pack, document_uri, run_key, owner, Node.this())
     if this.node.rank > 0:
         return _follow(this)
+    _refuse_one_machine(this)
     with ExitStack() as held:
         await_others(this.orders, this.node, pack.resources.nodes)
         claims = _claim_free(this, held)
@@ -121,6 +122,22 @@ def train_pack(pack: Pack, document_uri: str, run_key: str, owner: str) -> int:
                 for job_id, attempt in attempts.items():
                     _end(this, _job(pack, job_id), attempt, claims[job_id], exit_code, killed)
     return _verdict(this)
+
+
+def _refuse_one_machine(this: PackRound) -> None:
+    """Says so where a pack of several machines was started as a single process, rather than wait for the others.
+
+    Raises:
+        SpecError: Nobody told this process of other machines.
+    """
+    jobs = this.open_jobs()
+    if this.pack.resources.nodes == 1 or this.node.coordinator or not jobs:
+        return
+    problem = f"resources.nodes asks for {this.pack.resources.nodes} machines, and this backend has one."
+    error = SpecError(problem, "Set nodes: 1, or run it where DTX_BACKEND is a Kubernetes cluster.")
+    for job in jobs:
+        this.fail(job, error)
+    raise error
 
 
 def _follow(this: PackRound) -> int:

@@ -11,15 +11,13 @@ from dtx_tasks.errors import SpecError
 from dtx_tasks.launch import LocalProcess
 from dtx_tasks.orchestration.connection import use_connection
 from dtx_tasks.orchestration.guard import ExecutorGuard
-from dtx_tasks.orchestration.stage import document_name, is_done, run_key, turns
+from dtx_tasks.orchestration.stage import OnDocument, is_done, run_key, turns
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from airflow.sdk import Context
 
 
-class StageOperator(BaseOperator):
+class StageOperator(OnDocument, BaseOperator):
     """Runs a stage as a local process, unless every record of it is there.
 
     Args:
@@ -27,20 +25,11 @@ class StageOperator(BaseOperator):
         document_uri: Of the stage's document; the only thing that comes from another task.
     """
 
-    # The pages and the logs are told of nothing else: user text never passes through Jinja.
-    template_fields: Sequence[str] = ("document_uri",)
-    ui_color = "#e8f1ff"
-
     def __init__(self, *, stage: str, document_uri: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.stage = stage
         self.document_uri = document_uri
         self._process: LocalProcess | None = None
-
-    @property
-    def document_name(self) -> str:
-        """What the grid shows: a slug and an id."""
-        return document_name(self.document_uri)
 
     def execute(self, context: Context) -> None:
         """Runs the stage to its end.

@@ -20,17 +20,17 @@ from dtx_tasks.launch.several import SeveralNodes
 from dtx_tasks.launch.slots import free_slot, reserve_slot
 from dtx_tasks.orchestration.cluster import WorkloadClient
 from dtx_tasks.orchestration.connection import use_connection
-from dtx_tasks.orchestration.stage import document_name, is_done, run_key, turns, wait
+from dtx_tasks.orchestration.stage import OnDocument, is_done, run_key, turns, wait
 from dtx_tasks.orchestration.triggers import WorkloadTrigger
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from airflow.sdk import Context
     from kubernetes.client import V1Pod
 
 
-class PodStageOperator(KubernetesPodOperator):
+class PodStageOperator(OnDocument, KubernetesPodOperator):
     """Runs a stage in the cluster, unless every record of it is there.
 
     The pod is made from the document when the task runs; what `execute` sets is gone when a deferred task resumes.
@@ -39,10 +39,6 @@ class PodStageOperator(KubernetesPodOperator):
         stage: Which stage.
         document_uri: Of the stage's document; the only thing that comes from another task.
     """
-
-    # Nothing else is rendered: user text never passes through Jinja.
-    template_fields: Sequence[str] = ("document_uri",)
-    ui_color = "#e8f1ff"
 
     def __init__(self, *, stage: str, document_uri: str, **kwargs: Any) -> None:
         backend = load_backend()
@@ -60,11 +56,6 @@ class PodStageOperator(KubernetesPodOperator):
         self.stage = stage
         self.document_uri = document_uri
         self._running: SeveralNodes | None = None
-
-    @property
-    def document_name(self) -> str:
-        """What the grid shows: a slug and an id."""
-        return document_name(self.document_uri)
 
     @cached_property
     def backend(self) -> Backend:

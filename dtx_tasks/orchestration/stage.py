@@ -13,7 +13,7 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException, Airfl
 from dtx_tasks.launch import Ending, ending_of, is_blocked, is_finished
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from airflow.sdk import Context
 
@@ -24,9 +24,18 @@ POLL_S = 1.0
 PAUSE_S = 15.0
 
 
-def document_name(document_uri: str) -> str:
-    """What the grid shows: a slug and an id."""
-    return PurePosixPath(document_uri).stem
+class OnDocument:
+    """What every operator of a stage shows and takes, wherever the stage runs."""
+
+    # The pages and the logs are told of nothing else: user text never passes through Jinja.
+    template_fields: Sequence[str] = ("document_uri",)
+    ui_color = "#e8f1ff"
+    document_uri: str
+
+    @property
+    def document_name(self) -> str:
+        """What the grid shows: a slug and an id."""
+        return PurePosixPath(self.document_uri).stem
 
 
 def turns(stage: str, document_uri: str, key: str, patience_s: float = PATIENCE_S) -> Iterator[None]:

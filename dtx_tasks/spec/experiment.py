@@ -97,7 +97,7 @@ class Resources(SpecModel):
     """Threads of each process; by default the machine's cores shared among `parallelism` x `processes`. 每进程线程数"""
 
     memory: Annotated[str, Field(pattern=r"^[1-9][0-9]*(Mi|Gi)$", examples=["64Gi"])] | None = None
-    """Memory of each machine's pod on a Kubernetes cluster; by default as its pod template says. 每节点内存"""
+    """Memory of each machine's pod on a Kubernetes cluster, such as 64Gi or 512Mi; by default as its pod template says. 每节点内存"""
 
     deepspeed: Literal["zero2", "zero3"] | None = None
     """Shard optimiser state and gradients (`zero2`), and weights too (`zero3`), over the processes. DeepSpeed 策略"""

@@ -133,6 +133,15 @@ def test_command_without_an_airflow_says_so(here: Path, monkeypatch: pytest.Monk
     assert "Start it with `dtx up`" in "".join(capsys.readouterr())
 
 
+def test_unknown_backend_is_told_before_anything_is_started(here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """With those that there are."""
+    monkeypatch.setenv("DTX_CONFIG", str(Path(__file__).parents[3] / "config"))
+    monkeypatch.setenv("DTX_BACKEND", "kubernets")
+    assert dtx(monkeypatch, "up") == 2
+    assert "Did you mean 'kubernetes'?" in capsys.readouterr().err
+    assert not (here / "home").exists()
+
+
 @pytest.mark.parametrize("command", [["nonsense"], ["plan"], ["plan", "e.yaml", "--nonsense"], ["plan", "e.yaml", "more"]])
 def test_wrong_usage_has_its_exit_code(here: Path, monkeypatch: pytest.MonkeyPatch, command: list[str]) -> None:
     """The same as that of wrong input."""

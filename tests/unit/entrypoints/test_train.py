@@ -8,8 +8,9 @@ import pytest
 from dtx_tasks.entrypoints.documents import write_plan
 from dtx_tasks.entrypoints.failures import failure, note_failure
 from dtx_tasks.entrypoints.train import PackRound, train_pack
-from dtx_tasks.errors import ClaimedError, DataError, DivergedError, DtxError, ExhaustedError
+from dtx_tasks.errors import ClaimedError, DataError, DivergedError, DtxError, ExhaustedError, SpecError
 from dtx_tasks.records import Pack
+from dtx_tasks.spec import Resources
 from dtx_tasks.storage import claim, write_record
 from tests.builders import Store, make_attempt, make_experiment, make_matrix, make_plan
 
@@ -54,6 +55,18 @@ def test_pack_without_a_result_fails_as_its_first_job_did(tmp_path: Path) -> Non
     fail(store, 1, DataError("Bad."))
     with pytest.raises(DivergedError, match=r"^The loss is nan.$"):
         train(store)
+
+
+def test_several_machines_are_refused_where_there_is_one(tmp_path: Path) -> None:
+    """Rather than waited for; what is trained already is used all the same."""
+    several = BOTH.model_copy(update={"resources": Resources(nodes=2)})
+    store = make_store(tmp_path, trained=1)
+    with pytest.raises(SpecError, match="asks for 2 machines, and this backend has one"):
+        train(store, several)
+    found = failure("train", PLAN.jobs[1].job_id, several, store.layout)
+    assert found is not None
+    assert found.is_final
+    assert train(make_store(tmp_path / "other", trained=2), several) == 0
 
 
 def test_failure_of_another_round_is_tried_again(tmp_path: Path) -> None:
