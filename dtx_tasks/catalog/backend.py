@@ -51,6 +51,9 @@ class Backend(SpecModel):
     queue: str | None = None
     """The Kueue LocalQueue that pods wait in."""
 
+    airflow_pool: str = "default_pool"
+    """The Airflow pool of every task that runs a stage: a coarse cap over all experiments. One that Airflow does not have keeps tasks waiting for ever."""
+
     poll_s: Seconds = 20
     """Seconds between two looks at a pod."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
@@ -22,7 +21,7 @@ from dtx_tasks.errors import DtxError, SpecError
 from dtx_tasks.records import BestVersion, Layout, RegisteredLLM, RunReference
 from dtx_tasks.settings import root
 from dtx_tasks.stack.rest import AirflowUnreachable
-from dtx_tasks.storage import list_names, read_record
+from dtx_tasks.storage import list_names, read_record, written_at
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -208,10 +207,10 @@ def _places(reference: RunReference, verdict: BestVersion) -> dict[str, str]:
 def _reused(reference: RunReference) -> str:
     """How many of a run's jobs were trained before it began."""
     plan, layout = plan_of(root(), reference), Layout(root(), reference.team)
-    paths = [Path(f"{layout.job(job.job_id)}/result.json") for job in plan.jobs]
-    reused = sum(path.exists() and path.stat().st_mtime < reference.started_at for path in paths)
-    everything = "Every job was reused: " if reused == len(paths) else ""
-    return f"{everything}{reused} of {len(paths)} jobs reused, {len(paths) - reused} trained."
+    finished = [written_at(f"{layout.job(job.job_id)}/result.json") for job in plan.jobs]
+    reused = sum(at is not None and at < reference.started_at for at in finished)
+    everything = "Every job was reused: " if reused == len(finished) else ""
+    return f"{everything}{reused} of {len(finished)} jobs reused, {len(finished) - reused} trained."
 
 
 def _verdict(reference: RunReference) -> BestVersion:

@@ -82,11 +82,11 @@ def _build(team: str, spec_file: str | None) -> None:
 
 
 def _mapped(stage: str, uris: Any, **settings: Any) -> Any:
-    return _operator().partial(task_id=stage, stage=stage, map_index_template=GRID_NAME, **_retries(), **settings).expand(document_uri=uris)
+    return _operator().partial(task_id=stage, stage=stage, map_index_template=GRID_NAME, **_heavy(), **settings).expand(document_uri=uris)
 
 
 def _stage(stage: str, **settings: Any) -> Any:
-    return _operator()(task_id=stage, stage=stage, map_index_template=GRID_NAME, **_retries(), **settings)
+    return _operator()(task_id=stage, stage=stage, map_index_template=GRID_NAME, **_heavy(), **settings)
 
 
 def _operator() -> Any:
@@ -100,11 +100,15 @@ def _operator() -> Any:
     return StageOperator
 
 
+def _heavy() -> dict[str, Any]:
+    return {**_retries(STAGE_RETRIES), "pool": load_backend().airflow_pool}
+
+
 def _light() -> dict[str, Any]:
     return _retries(LIGHT_RETRIES)
 
 
-def _retries(count: int = STAGE_RETRIES) -> dict[str, Any]:
+def _retries(count: int) -> dict[str, Any]:
     return {"retries": count, "retry_delay": _delay(), "retry_exponential_backoff": 2.0, "max_retry_delay": timedelta(minutes=10)}
 
 

@@ -14,6 +14,7 @@ from dtx_tasks.storage.files import (
     verify,
     write_bytes,
     write_record,
+    written_at,
 )
 from dtx_tasks.storage.folders import (
     bring,
@@ -63,4 +64,5 @@ __all__ = [
     "workplace",
     "write_bytes",
     "write_record",
+    "written_at",
 ]

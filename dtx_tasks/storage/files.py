@@ -28,6 +28,7 @@ class Store(Protocol):
     def names(self, uri: str) -> list[str]: ...  # noqa: D102
     def sizes(self, uri: str) -> dict[str, int]: ...  # noqa: D102
     def remove(self, uri: str) -> None: ...  # noqa: D102
+    def written_at(self, uri: str) -> float | None: ...  # noqa: D102
 
 
 def store_of(uri: str) -> Store:
@@ -97,6 +98,11 @@ def list_names(uri: str) -> list[str]:
 def remove(uri: str) -> None:
     """Removes a file or a folder with all that is in it, if it is there."""
     store_of(uri).remove(uri)
+
+
+def written_at(uri: str) -> float | None:
+    """When a file was put in place, in seconds since 1970 by the storage's clock; None where there is none."""
+    return store_of(uri).written_at(uri)
 
 
 def verify(uri: str, files: Iterable[FileEntry]) -> bool:

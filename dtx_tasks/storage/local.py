@@ -92,6 +92,12 @@ def remove(uri: str) -> None:
         path.unlink(missing_ok=True)
 
 
+def written_at(uri: str) -> float | None:
+    """When a file was put in place; None where there is none."""
+    path = local_path(uri)
+    return path.stat().st_mtime if path.exists() else None
+
+
 def paths_below(base: Path) -> Iterator[str]:
     """Paths of the files below a folder; hidden ones left out: downloads keep notes with times in them, which are no part of a model."""
     found = (item.relative_to(base) for item in sorted(base.rglob("*")) if item.is_file())

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mypy_boto3_s3 import S3Client
+    from mypy_boto3_s3.type_defs import HeadObjectOutputTypeDef
 
 SCHEME = "s3://"
 
@@ -207,10 +208,21 @@ def _prefix(key: str) -> str:
 
 def size_of(uri: str) -> int | None:
     """The bytes of an object; None where there is none."""
+    found = _head(uri)
+    return found["ContentLength"] if found else None
+
+
+def written_at(uri: str) -> float | None:
+    """When an object was put in place, by the server's clock; None where there is none."""
+    found = _head(uri)
+    return found["LastModified"].timestamp() if found else None
+
+
+def _head(uri: str) -> HeadObjectOutputTypeDef | None:
     bucket, key = place_of(uri)
     try:
         with known_errors(uri):
-            return client().head_object(Bucket=bucket, Key=key)["ContentLength"]
+            return client().head_object(Bucket=bucket, Key=key)
     except FileNotFoundError:
         return None
 
@@ -242,13 +254,8 @@ def remove_below(uri: str, paths: Iterable[str]) -> None:
 
 def digest_of_object(uri: str) -> str | None:
     """What tells an object's content from another: the SHA-256 that its upload noted, else the server's tag; None where there is no object."""
-    bucket, key = place_of(uri)
-    try:
-        with known_errors(uri):
-            found = client().head_object(Bucket=bucket, Key=key)
-    except FileNotFoundError:
-        return None
-    return found["Metadata"].get(SHA256) or TAGGED + found["ETag"].strip('"')
+    found = _head(uri)
+    return (found["Metadata"].get(SHA256) or TAGGED + found["ETag"].strip('"')) if found else None
 
 
 def upload(path: Path, uri: str, sha256: str) -> None:

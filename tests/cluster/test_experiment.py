@@ -43,6 +43,8 @@ def test_training_is_heard_while_it_runs_and_kept(place: ClusterPlace) -> None:
     until(lambda: '"event": "step"' in place.log(run_id, "finetune.train"), "the task's log tells of a step")
     assert place.state(run_id) == "running"
     assert '"event": "step"' in place.must("logs", "tiny-words-long", "--run", run_id)
+    followed = place.must("logs", "tiny-words-long", "--run", run_id, "--follow")
+    assert '"step": 1200, "total": 1200' in followed
     assert place.wait(run_id) == "success"
     kept = place.kept_logs("heard", "train")
     assert '"step": 1200, "total": 1200' in kept

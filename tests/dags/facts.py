@@ -18,6 +18,7 @@ def _task(task: Any) -> dict[str, Any]:
         "template_fields": list(task.template_fields),
         "map_index_template": task.map_index_template,
         "retries": task.retries,
+        "pool": task.pool,
     }
 
 

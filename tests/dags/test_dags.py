@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -210,6 +211,16 @@ def test_stages_are_pods_by_configuration_alone(pod_facts: dict[str, Any], form_
     assert (task["operator"], local["operator"]) == ("PodStageOperator", "StageOperator")
     assert task["template_fields"] == ["document_uri"]
     assert {key: task[key] for key in task if key != "operator"} == {key: local[key] for key in local if key != "operator"}
+
+
+def test_stages_take_their_places_in_the_pool_of_the_backend(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And nothing else does: planning and the verdict must not wait for a GPU."""
+    config = shutil.copytree(ROOT / "config", tmp_path / "config")
+    with (config / "backends/local.yaml").open("a") as file:
+        file.write("airflow_pool: gpus\n")
+    monkeypatch.setenv("DTX_CONFIG", str(config))
+    tasks = parsed(tmp_path)["dags"][FORM_DAG]["tasks"]
+    assert {task_id for task_id, task in tasks.items() if task["pool"] == "gpus"} == set(STAGES)
 
 
 def test_orphans_are_looked_for_where_there_are_pods(pod_facts: dict[str, Any], facts: dict[str, Any]) -> None:

@@ -25,6 +25,7 @@ from dtx_tasks.storage import (
     verify,
     write_bytes,
     write_record,
+    written_at,
 )
 from tests.builders import make_attempt
 
@@ -45,6 +46,13 @@ print(create(sys.argv[1], sys.argv[2].encode()))
 
 def run(program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=False)
+
+
+def test_file_knows_when_it_was_written(tmp_path: Path) -> None:
+    """One that is not there was never written."""
+    write_bytes(f"{tmp_path}/a", b"1")
+    assert written_at(f"{tmp_path}/a") == (tmp_path / "a").stat().st_mtime
+    assert written_at(f"{tmp_path}/none") is None
 
 
 def test_written_file_is_read(tmp_path: Path) -> None:

@@ -12,7 +12,21 @@ import pytest
 
 from dtx_tasks.errors import SpecError, TransientError
 from dtx_tasks.records import Attempt
-from dtx_tasks.storage import copy_folder, create, exists, list_names, read_bytes, read_lines, read_record, remove, s3, verify, write_bytes, write_record
+from dtx_tasks.storage import (
+    copy_folder,
+    create,
+    exists,
+    list_names,
+    read_bytes,
+    read_lines,
+    read_record,
+    remove,
+    s3,
+    verify,
+    write_bytes,
+    write_record,
+    written_at,
+)
 from tests.builders import make_attempt
 from tests.unit.storage.wire import lost_once, refused
 
@@ -35,6 +49,13 @@ def test_name_may_hold_anything(bucket: str, name: str) -> None:
     """A URI is no URL: nothing in it is escaped."""
     write_bytes(f"{bucket}/folder/{name}", b"1")
     assert (read_bytes(f"{bucket}/folder/{name}"), list_names(f"{bucket}/folder")) == (b"1", [name])
+
+
+def test_object_knows_when_it_was_written(bucket: str) -> None:
+    """By the server's clock, which is this machine's here; S3 counts whole seconds."""
+    write_bytes(f"{bucket}/a", b"1")
+    assert written_at(f"{bucket}/a") == pytest.approx(time.time(), abs=10)
+    assert written_at(f"{bucket}/none") is None
 
 
 def test_missing_object_is_told_by_its_uri(bucket: str) -> None:
