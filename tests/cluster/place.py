@@ -23,7 +23,7 @@ from dtx_tasks.records import ExperimentPlan, Layout
 from dtx_tasks.stack.rest import Airflow
 from dtx_tasks.storage import list_names, read_bytes, read_record
 from dtx_tasks.train.checkpoint import last_step
-from tests.recipes.world import write_data
+from tests.recipes.world import QUICK, write_data
 from tests.running import dtx, until
 
 if TYPE_CHECKING:
@@ -38,6 +38,9 @@ IMAGE = "dtx-base:dev"
 
 SECRETS = ("AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION")
 DAG_ID = "finetune_experiment"
+
+LONG = {**QUICK, "name": "long", "max_steps": 1200, "save_steps": 50, "logging_steps": 5}
+"""Hyperparameters of a training that lasts long enough to disturb it."""
 
 
 def kubectl(*arguments: str, stdin: str | None = None) -> str:
@@ -127,6 +130,11 @@ class Cluster:
         pod["metadata"]["annotations"] = {"dtx/owner": json.dumps(owner), "dtx/deadline": "1"}
         pod["spec"]["containers"][0] |= {"args": ["-c", "import time; time.sleep(600)"]}
         apply(pod)
+
+    def evict(self, name: str) -> None:
+        """Asks the cluster to take a pod away, as draining its node does."""
+        eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": name, "namespace": self.namespace}}
+        kubectl("create", "--raw", f"/api/v1/namespaces/{self.namespace}/pods/{name}/eviction", "-f", "-", stdin=json.dumps(eviction))
 
     def names(self) -> list[str]:
         """Names of all pods of the namespace."""
@@ -274,6 +282,10 @@ class ClusterPlace:
             return []
         resources = self.plan(name).resources
         return [step for step in [last_step(f"{self.job_folder(name)}/scratch", resources)] if step]
+
+    def until_step(self, name: str, step: int = 100) -> None:
+        """Waits until the first job of an experiment has a checkpoint of this step on storage."""
+        until(lambda: max(self.checkpoints(name), default=0) >= step, f"{name} has reached step {step}")
 
     def attempts(self, name: str) -> list[dict[str, Any]]:
         """Attempts at the first job, oldest first."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 from mlflow import MlflowClient
 
-from tests.cluster.place import REPOSITORY
+from tests.cluster.place import LONG, REPOSITORY
 from tests.recipes.world import QUICK
 from tests.running import until
 
@@ -27,14 +27,6 @@ def test_experiment_runs_in_pods(place: ClusterPlace) -> None:
     assert place.wait(run_id) == "success", place.dtx("watch", run_id).stdout
     assert "tiny / words / quick" in place.must("leaderboard", run_id)
     assert place.cluster.pods(experiment="pods") == []
-
-
-LONG = {**QUICK, "name": "long", "max_steps": 1200, "save_steps": 50, "logging_steps": 5}
-
-
-def until_step(place: ClusterPlace, name: str, step: int = 100) -> None:
-    """Waits until a job has a checkpoint on storage."""
-    until(lambda: max(place.checkpoints(name), default=0) >= step, f"{name} has reached step {step}")
 
 
 def test_training_is_heard_while_it_runs_and_kept(place: ClusterPlace) -> None:
@@ -57,7 +49,7 @@ def test_pod_goes_on_while_airflow_is_killed(place: ClusterPlace) -> None:
     until(lambda: place.cluster.pods(experiment="killed", stage="train"), "there is a pod")
     pod = place.cluster.pods(experiment="killed", stage="train")[0]["metadata"]["uid"]
     place.kill("scheduler")
-    until_step(place, "killed")
+    place.until_step("killed")
     place.kill("triggerer")
     place.kill("scheduler")
     living = place.cluster.pods(experiment="killed", stage="train")
@@ -73,7 +65,7 @@ def test_pod_goes_on_while_the_api_server_is_away(place: ClusterPlace) -> None:
     if not (server.exists() and (shared / "cluster/up").exists()):
         pytest.skip("kills the API server of the cluster in ../shared/cluster, and this is another one")
     run_id = place.submit(place.experiment("away", [{**LONG, "learning_rate": 2.4e-3}]))
-    until_step(place, "away")
+    place.until_step("away")
     os.kill(int(server.read_text()), signal.SIGKILL)
     until(lambda: "is asked again" in place.log(run_id, "finetune.train"), "the triggerer has noticed")
     subprocess.run([shared / "cluster/up"], check=True, capture_output=True)
@@ -85,7 +77,7 @@ def test_cancelled_pod_saves_and_goes(place: ClusterPlace) -> None:
     """Within its grace, after a checkpoint; what is started again goes on from there."""
     path = place.experiment("cancelled", [{**LONG, "max_steps": 3000, "learning_rate": 2.2e-3}])
     run_id = place.submit(path)
-    until_step(place, "cancelled")
+    place.until_step("cancelled")
     place.must("cancel", run_id)
     until(lambda: not place.cluster.pods(experiment="cancelled"), "the pod is gone", 60)
     assert place.state(run_id) == "failed"

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.cluster.place import apply, kubectl
+from tests.cluster.place import LONG, apply, kubectl
 from tests.recipes.world import QUICK
 from tests.running import until
 
@@ -17,8 +16,6 @@ if TYPE_CHECKING:
     from tests.cluster.place import ClusterPlace
 
 pytestmark = pytest.mark.cluster
-
-LONG = {**QUICK, "name": "long", "max_steps": 1200, "save_steps": 50, "logging_steps": 5}
 
 
 @pytest.fixture(scope="module")
@@ -31,12 +28,6 @@ def ready(place: ClusterPlace) -> ClusterPlace:
 def training(place: ClusterPlace, name: str) -> list[dict[str, Any]]:
     """The pods that train for an experiment."""
     return place.cluster.pods(experiment=name, stage="train")
-
-
-def until_step(place: ClusterPlace, name: str, step: int = 100) -> dict[str, Any]:
-    """Waits until a job has a checkpoint on storage; the pod that trains it."""
-    until(lambda: place.checkpoints(name) and max(place.checkpoints(name)) >= step, f"{name} has reached step {step}")
-    return training(place, name)[0]
 
 
 def test_image_that_cannot_be_had_fails_at_once(ready: ClusterPlace) -> None:
@@ -97,9 +88,9 @@ def test_deadline_ends_a_pod_for_good(ready: ClusterPlace) -> None:
 def test_evicted_pod_resumes_from_its_last_checkpoint(ready: ClusterPlace) -> None:
     """It saves within its grace, and another one goes on from there."""
     run_id = ready.submit(ready.experiment("evicted", [{**LONG, "learning_rate": 1.6e-3}]))
-    name = until_step(ready, "evicted")["metadata"]["name"]
-    eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": name, "namespace": ready.cluster.namespace}}
-    kubectl("create", "--raw", f"/api/v1/namespaces/{ready.cluster.namespace}/pods/{name}/eviction", "-f", "-", stdin=json.dumps(eviction))
+    ready.until_step("evicted")
+    name = training(ready, "evicted")[0]["metadata"]["name"]
+    ready.cluster.evict(name)
     assert ready.wait(run_id) == "success"
     first, second = ready.attempts("evicted")
     assert first["error_class"] == "PreemptedError"
@@ -109,7 +100,8 @@ def test_evicted_pod_resumes_from_its_last_checkpoint(ready: ClusterPlace) -> No
 def test_pod_that_is_gone_is_replaced(ready: ClusterPlace) -> None:
     """As when a node is lost: nothing is left to look at."""
     run_id = ready.submit(ready.experiment("lost", [{**LONG, "learning_rate": 1.7e-3}]))
-    name = until_step(ready, "lost")["metadata"]["name"]
+    ready.until_step("lost")
+    name = training(ready, "lost")[0]["metadata"]["name"]
     kubectl("delete", "pod", name, "-n", ready.cluster.namespace, "--force", "--grace-period=0")
     assert ready.wait(run_id) == "success"
     first, second = ready.attempts("lost")
@@ -128,7 +120,7 @@ def urgent() -> Iterator[str]:
 def test_preempted_pod_makes_room_and_comes_back(ready: ClusterPlace, urgent: str) -> None:
     """Preemption is nobody's fault: it has a budget of its own."""
     run_id = ready.submit(ready.experiment("preempted", [{**LONG, "learning_rate": 1.8e-3}], resources={"cpus": 1}))
-    until_step(ready, "preempted")
+    ready.until_step("preempted")
     ready.cluster.run_pod("urgent", cpu="1500m", seconds=5, priority=urgent)
     assert ready.wait(run_id) == "success"
     first, *_, last = ready.attempts("preempted")

@@ -94,7 +94,7 @@ def test_machines_start_again_together(whole: tuple[str, str, list[float], str],
     kind, name, _, expected = whole
     with place.changed(several_nodes=kind):
         run_id = submit(place, name)
-        until(lambda: max(place.checkpoints(name), default=0) >= 100, "a checkpoint is on storage")
+        place.until_step(name)
         for process in entrypoints_of("1"):
             # With its init the container is gone, and with it the rest.
             with suppress(psutil.NoSuchProcess, ProcessLookupError):
@@ -112,10 +112,8 @@ def test_job_set_starts_again_by_itself(whole: tuple[str, str, list[float], str]
     kind, name, _, expected = whole
     with place.changed(several_nodes=kind):
         run_id = submit(place, name)
-        until(lambda: max(place.checkpoints(name), default=0) >= 100, "a checkpoint is on storage")
-        pod = machines(place, name)["1"]["metadata"]["name"]
-        eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": pod, "namespace": place.cluster.namespace}}
-        kubectl("create", "--raw", f"/api/v1/namespaces/{place.cluster.namespace}/pods/{pod}/eviction", "-f", "-", stdin=json.dumps(eviction))
+        place.until_step(name)
+        place.cluster.evict(machines(place, name)["1"]["metadata"]["name"])
         assert place.wait(run_id) == "success", place.log(run_id, "finetune.train")
     assert weights(place, name) == expected
     assert [task.try_number for task in place.tasks(run_id, "finetune.train")] == [1 if kind == "jobset" else 2]
@@ -134,7 +132,7 @@ def test_two_machines_share_their_state_by_deepspeed(place: ClusterPlace) -> Non
 def test_cancelled_machines_save_and_go(place: ClusterPlace) -> None:
     """The workload is removed; what was learned stays."""
     run_id = place.submit(place.experiment("pair-cancelled", [{**GROUP, "max_steps": 20000}], resources={"nodes": 2}))
-    until(lambda: max(place.checkpoints("pair-cancelled"), default=0) >= 50, "a checkpoint is on storage")
+    place.until_step("pair-cancelled", 50)
     place.must("cancel", run_id)
     until(lambda: not place.cluster.pods(experiment="pair-cancelled"), "the pods are gone")
     assert kubectl("get", "jobsets", "-n", place.cluster.namespace, "-o", "name") == ""
