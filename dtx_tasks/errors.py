@@ -121,6 +121,14 @@ def kind_of(error: DtxError) -> str:
     return next(kind.__name__ for kind in type(error).__mro__ if kind.__name__ in BY_NAME)
 
 
+TELLING = ("HostMemoryError", "ResourceError", "SpecError", "DivergedError", "DataError", "PreemptedError", "DtxError", "TransientError")
+
+
+def how_telling(name: str) -> int:
+    """The place of a failure, by its name, among those of processes that ended together: the lowest one is why the others ended too."""
+    return TELLING.index(name) if name in TELLING else len(TELLING)
+
+
 @dataclass(frozen=True)
 class Mistake:
     """One mistake in an author's file.

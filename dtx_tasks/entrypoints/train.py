@@ -5,86 +5,31 @@ from __future__ import annotations
 import json
 import signal
 import threading
-import time
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from dtx_tasks.entrypoints.attempts import attempts_of, is_exhausted, micro_batch_size
-from dtx_tasks.entrypoints.failures import failure, forget_failure, note_failure, reason
+from dtx_tasks.entrypoints.failures import forget_failure, reason
 from dtx_tasks.entrypoints.memory import num_oom_kills
 from dtx_tasks.entrypoints.mirror import Mirror, forget_machine, mirrored, restore, resume
 from dtx_tasks.entrypoints.nodes import Node, await_others, give_orders, take_orders
+from dtx_tasks.entrypoints.outcomes import killed_outcome, most_telling, outcome_of, tell_first_machine
+from dtx_tasks.entrypoints.pack_round import PackRound
 from dtx_tasks.entrypoints.ranks import run_ranks
-from dtx_tasks.errors import BY_NAME, ClaimedError, DtxError, ExhaustedError, HostMemoryError, SpecError, TransientError
+from dtx_tasks.errors import BY_NAME, ClaimedError, DtxError, ExhaustedError, SpecError, TransientError
 from dtx_tasks.plan import CODE_VERSIONS
 from dtx_tasks.records import Attempt, FetchedLLM, Layout, LLMCheckpoint, PreparedDataset, digest_of
 from dtx_tasks.storage import bring, claim, put_folder, read_record, remove, workplace, write_record
 from dtx_tasks.tracking import published_live
 from dtx_tasks.train.checkpoint import last_step
-from dtx_tasks.train.outcome import Outcome, failed
+from dtx_tasks.train.outcome import Outcome
 from dtx_tasks.train.record import inputs_of, trained
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from dtx_tasks.records import FailureRecord, FinetuneJob, Pack
+    from dtx_tasks.records import FinetuneJob, Pack
     from dtx_tasks.storage import Claim
-
-TELLING = ("HostMemoryError", "ResourceError", "DivergedError", "DataError", "SpecError", "PreemptedError", "DtxError", "TransientError")
-"""Of several ranks' failures the one that says most counts."""
-
-PEERS_S = 30.0
-"""For other machines to say why they failed, when this one only lost sight of them."""
-
-
-@dataclass(frozen=True)
-class PackRound:
-    """One call of the entrypoint for a pack.
-
-    Attributes:
-        pack: The jobs.
-        document_uri: Of the pack.
-        run_key: The round of attempts.
-        owner: Who asks, for the claims.
-        node: The machine that this is.
-    """
-
-    pack: Pack
-    document_uri: str
-    run_key: str
-    owner: str
-    node: Node = field(default_factory=Node)
-
-    @property
-    def layout(self) -> Layout:
-        """Where everything is."""
-        return Layout.of(self.document_uri)
-
-    @property
-    def orders(self) -> str:
-        """Where the first machine tells the others what to do."""
-        return f"{self.layout.experiment(self.pack.experiment_name, self.pack.plan_id)}/orders/{self.pack.pack_id}"
-
-    def ranks(self, node: int) -> range:
-        """The ranks on one machine."""
-        return range(node * self.pack.resources.processes, (node + 1) * self.pack.resources.processes)
-
-    def open_jobs(self) -> list[FinetuneJob]:
-        """Jobs with neither a result nor a failure that is final in this round."""
-        return [job for job in self.pack.jobs if trained(job, self.layout) is None and not self._is_given_up(job)]
-
-    def failure(self, job: FinetuneJob) -> FailureRecord | None:
-        """Why a job has no result, if it is written down."""
-        return failure("train", job.job_id, self.pack, self.layout)
-
-    def fail(self, job: FinetuneJob, error: DtxError, is_final: bool | None = None) -> None:
-        """Writes down why a job has no result."""
-        note_failure("train", job.job_id, self.pack, self.layout, self.run_key, error, is_final)
-
-    def _is_given_up(self, job: FinetuneJob) -> bool:
-        record = self.failure(job)
-        return bool(record and record.is_final and record.run_key == self.run_key)
 
 
 def train_pack(pack: Pack, document_uri: str, run_key: str, owner: str) -> int:
@@ -117,7 +62,7 @@ def train_pack(pack: Pack, document_uri: str, run_key: str, owner: str) -> int:
             mirrors = [Mirror(this.layout.job(job_id), 0, pack.resources, claims[job_id].is_mine) for job_id in attempts]
             with published_live([_job(pack, job_id) for job_id in attempts], pack, this.layout), mirrored(mirrors):
                 exit_code = run_ranks(pack, document_uri, list(attempts), this.node)
-            killed = _killed(exit_code, is_out_of_memory=num_oom_kills() > oom_kills)
+            killed = killed_outcome(exit_code, is_out_of_memory=num_oom_kills() > oom_kills)
             with undisturbed():
                 for job_id, attempt in attempts.items():
                     _end(this, _job(pack, job_id), attempt, claims[job_id], exit_code, killed)
@@ -154,35 +99,10 @@ def _follow(this: PackRound) -> int:
         exit_code = run_ranks(this.pack, this.document_uri, list(orders.started_from), this.node)
     if exit_code == 0:
         return 0
-    killed = _killed(exit_code, is_out_of_memory=num_oom_kills() > oom_kills)
-    failures = [outcome for job_id in orders.started_from for outcome in _tell(this, this.layout.job(job_id), killed)]
-    worst = min(failures, key=_telling)
+    killed = killed_outcome(exit_code, is_out_of_memory=num_oom_kills() > oom_kills)
+    failures = [outcome for job_id in orders.started_from for outcome in tell_first_machine(this, this.layout.job(job_id), killed)]
+    worst = most_telling(failures)
     raise BY_NAME[worst.error_class](worst.message, worst.hint)
-
-
-def _killed(exit_code: int, *, is_out_of_memory: bool) -> Outcome:
-    """What is to be said of ranks that said nothing."""
-    if is_out_of_memory:
-        return failed(HostMemoryError("A training process used more memory than this container may.", "Set `resources.memory`."))
-    hint = "It was killed, or could not start: its last lines are in the log above."
-    return failed(TransientError(f"The training process ended without saying how (exit code {exit_code}).", hint))
-
-
-def _tell(this: PackRound, folder: str, killed: Outcome) -> list[Outcome]:
-    """Copies the failures of this machine's ranks to where the first machine looks for them."""
-    found = {rank: _said(folder, rank) or killed for rank in this.ranks(this.node.rank)}
-    for rank, outcome in found.items():
-        write_record(f"{folder}/scratch/outcome-{rank}.json", outcome)
-    return list(found.values())
-
-
-def _said(folder: str, rank: int) -> Outcome | None:
-    """How a rank of this machine ended, in its own words."""
-    return read_record(str(workplace(f"{folder}/scratch") / f"outcome-{rank}.json"), Outcome)
-
-
-def _telling(outcome: Outcome) -> int:
-    return TELLING.index(outcome.error_class) if outcome.error_class in TELLING else len(TELLING)
 
 
 def _bring_inputs(job: FinetuneJob, layout: Layout) -> None:
@@ -271,7 +191,7 @@ def _missing_input(this: PackRound, job: FinetuneJob) -> DtxError | None:
 def _end(this: PackRound, job: FinetuneJob, attempt: Attempt, held: Claim, exit_code: int, killed: Outcome) -> None:
     """Publishes a job's checkpoint, or writes down why there is none."""
     folder = this.layout.job(job.job_id)
-    outcome = _outcome(this, folder, exit_code, killed)
+    outcome = outcome_of(this, folder, exit_code, killed)
     try:
         if not outcome.error_class:
             _publish(job, outcome, held, this.layout, f"{this.pack.experiment_name} {this.pack.plan_id}")
@@ -288,33 +208,6 @@ def _end(this: PackRound, job: FinetuneJob, attempt: Attempt, held: Claim, exit_
     if outcome.error_class and held.is_mine():
         error = BY_NAME[outcome.error_class](outcome.message, outcome.hint)
         this.fail(job, error, is_exhausted(error, attempts_of(folder), this.run_key))
-
-
-def _outcome(this: PackRound, folder: str, exit_code: int, killed: Outcome) -> Outcome:
-    """What the ranks said, a failure before a success; ranks that said nothing were killed."""
-    known = [outcome for rank in this.ranks(0) if (outcome := _said(folder, rank))]
-    is_saved = exit_code == 0 or (workplace(f"{folder}/scratch") / "final").is_dir()
-    if this.pack.resources.nodes > 1 and not (known and is_saved):
-        known += _of_peers(this, folder)
-    if not is_saved and killed.error_class == "HostMemoryError":
-        known.append(killed)
-    failures = [outcome for outcome in known if outcome.error_class]
-    if failures:
-        # One rank runs out of memory, the others only see that it is gone.
-        return min(failures, key=_telling)
-    if known and is_saved:
-        return known[0]
-    return killed
-
-
-def _of_peers(this: PackRound, folder: str) -> list[Outcome]:
-    """What the ranks of the other machines said, as far as they say it in time."""
-    others = [rank for node in range(1, this.pack.resources.nodes) for rank in this.ranks(node)]
-    deadline, found = time.monotonic() + PEERS_S, dict[int, Outcome]()
-    while time.monotonic() < deadline and len(found) < len(others):
-        found |= {rank: said for rank in others if (said := read_record(f"{folder}/scratch/outcome-{rank}.json", Outcome))}
-        time.sleep(1.0)
-    return list(found.values())
 
 
 def _publish(job: FinetuneJob, outcome: Outcome, held: Claim, layout: Layout, made_for: str) -> None:

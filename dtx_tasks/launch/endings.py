@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from dtx_tasks.errors import BY_NAME, DtxError, ExhaustedError, HostMemoryError, PreemptedError, SpecError, TransientError, kind_of
+from dtx_tasks.errors import BY_NAME, DtxError, ExhaustedError, HostMemoryError, PreemptedError, SpecError, TransientError, how_telling, kind_of
 from dtx_tasks.launch.pods import memory_limit
 
 if TYPE_CHECKING:
@@ -38,8 +38,6 @@ NODE_LOST_S = 120.0
 
 OWN_CODES = frozenset(kind.exit_code for kind in BY_NAME.values()) | {0}
 FINISHED = frozenset({"Succeeded", "Failed"})
-RANKING = ("HostMemoryError", "ResourceError", "SpecError", "DivergedError", "DataError", "PreemptedError", "DtxError", "TransientError")
-"""Of several pods' failures the one that says most counts."""
 
 
 @dataclass(frozen=True)
@@ -150,7 +148,7 @@ def _unix(text: str) -> float:
 
 def _rank(end: PodEnd) -> int:
     kind = kind_of(end.error) if end.error else next((name for name, known in BY_NAME.items() if known.exit_code == end.exit_code), "DtxError")
-    return RANKING.index(kind) if kind in RANKING else len(RANKING)
+    return how_telling(kind)
 
 
 def _because(error: DtxError) -> PodEnd:

@@ -7,7 +7,8 @@ import pytest
 
 from dtx_tasks.entrypoints.documents import write_plan
 from dtx_tasks.entrypoints.failures import failure, note_failure
-from dtx_tasks.entrypoints.train import PackRound, train_pack
+from dtx_tasks.entrypoints.pack_round import PackRound
+from dtx_tasks.entrypoints.train import train_pack
 from dtx_tasks.errors import ClaimedError, DataError, DivergedError, DtxError, ExhaustedError, SpecError
 from dtx_tasks.records import Pack
 from dtx_tasks.spec import Resources
