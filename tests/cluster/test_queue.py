@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.cluster
 
-ROOM = {"cpu": "150m", "memory": "4Gi", "nvidia.com/gpu": "0"}
+ROOM = {"cpu": "150m", "memory": "16Gi", "nvidia.com/gpu": "0"}
 """For one of the test's pods, which ask for 100m, and not for two."""
 
 
@@ -35,7 +35,7 @@ def make_queue(namespace: str, room: dict[str, str]) -> None:
     apply(flavor, queue, local)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def queued(place: ClusterPlace) -> Iterator[ClusterPlace]:
     """The backend's pods wait in a queue."""
     if "clusterqueues.kueue.x-k8s.io" not in kubectl("get", "crd", "-o", "name"):
