@@ -14,11 +14,13 @@ from dtx_tasks.entrypoints.train import train_pack
 from dtx_tasks.errors import OUT_OF_MEMORY, ClaimedError, DtxError, ResourceError, SpecError, TransientError
 from dtx_tasks.fetch.fetch import fetched
 from dtx_tasks.records import BaseDocument, Layout, Pack, PreparedDataset, PrepareDocument, StageDocument
-from dtx_tasks.storage import claim, holder, read_record
+from dtx_tasks.storage import places, read_record
 from dtx_tasks.train.record import trained
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from dtx_tasks.storage import Places
 
 Document = TypeVar("Document", bound=StageDocument)
 
@@ -138,10 +140,9 @@ def score_base(call: Call) -> int:
 STAGES: dict[str, Callable[[Call], int]] = {"fetch": fetch, "prepare": prepare, "train": train, "score": score, "score_base": score_base}
 
 
-def slot_uris(document: Pack | BaseDocument, layout: Layout) -> list[str]:
-    """The claims of the places that an experiment's `parallelism` gives it."""
-    folder = layout.experiment(document.experiment_name, document.plan_id)
-    return [f"{folder}/slots/{number}.json" for number in range(document.parallelism)]
+def places_of(document: Pack | BaseDocument, layout: Layout) -> Places:
+    """The places that an experiment's `parallelism` gives it."""
+    return places(layout.experiment(document.experiment_name, document.plan_id), document.parallelism)
 
 
 @contextmanager
@@ -151,16 +152,9 @@ def slot(document: Pack | BaseDocument, call: Call) -> Iterator[None]:
     Raises:
         ClaimedError: All of them are taken.
     """
-    uris = slot_uris(document, call.layout)
-    # One may be kept for this very call.
-    for uri in sorted(uris, key=lambda uri: holder(uri) != call.owner):
-        held = claim(uri, call.owner)
-        if held:
-            with held:
-                use_gpus(uris.index(uri), document.resources.processes)
-                yield
-            return
-    raise ClaimedError(f"All {document.parallelism} places of this experiment's parallelism are taken.")
+    with places_of(document, call.layout).held(call.owner) as number:
+        use_gpus(number, document.resources.processes)
+        yield
 
 
 @contextmanager

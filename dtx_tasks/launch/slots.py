@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from dtx_tasks.entrypoints.stages import owner_of, slot_uris
+from typing import TYPE_CHECKING
+
+from dtx_tasks.entrypoints.stages import owner_of, places_of
 from dtx_tasks.launch.state import read_document
 from dtx_tasks.records import BaseDocument, Layout, Pack
-from dtx_tasks.storage import holder, is_remote, reserve
+
+if TYPE_CHECKING:
+    from dtx_tasks.storage import Places
 
 
 def reserve_slot(stage: str, document_uri: str, run_key: str, ttl_s: float) -> bool:
@@ -20,19 +24,18 @@ def reserve_slot(stage: str, document_uri: str, run_key: str, ttl_s: float) -> b
     Returns:
         Whether there is one; always for a stage that needs none.
     """
-    owner, uris = owner_of(stage, document_uri, run_key), _uris(stage, document_uri)
-    return not uris or any(holder(uri) == owner for uri in uris) or any(reserve(uri, owner, ttl_s) for uri in uris)
+    found = _places(stage, document_uri)
+    return found is None or found.keep(owner_of(stage, document_uri, run_key), ttl_s)
 
 
 def free_slot(stage: str, document_uri: str, run_key: str) -> None:
     """Gives a place back whose pod has ended, however it ended."""
-    owner = owner_of(stage, document_uri, run_key)
-    for uri in _uris(stage, document_uri):
-        if holder(uri) == owner:
-            reserve(uri, owner, 0)
+    found = _places(stage, document_uri)
+    if found:
+        found.give_back(owner_of(stage, document_uri, run_key))
 
 
-def _uris(stage: str, document_uri: str) -> list[str]:
+def _places(stage: str, document_uri: str) -> Places | None:
     document = read_document(stage, document_uri)
-    needs_one = stage not in ("fetch", "prepare") and isinstance(document, Pack | BaseDocument) and is_remote(document_uri)
-    return slot_uris(document, Layout.of(document_uri)) if needs_one and isinstance(document, Pack | BaseDocument) else []
+    needs_one = stage not in ("fetch", "prepare") and isinstance(document, Pack | BaseDocument)
+    return places_of(document, Layout.of(document_uri)) if needs_one and isinstance(document, Pack | BaseDocument) else None

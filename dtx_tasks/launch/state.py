@@ -6,7 +6,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, TypeVar
 
 from dtx_tasks.entrypoints.failures import count_failure, failure, note_attempt
-from dtx_tasks.entrypoints.stages import owner_of, slot_uris
+from dtx_tasks.entrypoints.stages import owner_of, places_of
 from dtx_tasks.errors import ClaimedError, DataError, DivergedError, SpecError
 from dtx_tasks.fetch.fetch import fetched
 from dtx_tasks.prepare.record import prepared
@@ -98,7 +98,7 @@ def is_blocked(stage: str, document_uri: str, run_key: str) -> bool:
         return True
     if stage in ("fetch", "prepare") or not isinstance(document, Pack | BaseDocument):
         return False
-    return all(is_claimed(uri, asker) for uri in slot_uris(document, layout))
+    return not places_of(document, layout).has_room(asker)
 
 
 def read_document(stage: str, document_uri: str) -> StageDocument:

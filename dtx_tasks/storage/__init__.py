@@ -1,6 +1,6 @@
 """Reading and writing by URI, on local paths and on S3, so that a reader sees a whole file or none."""
 
-from dtx_tasks.storage.claim import Claim, claim, claim_within, holder, is_claimed, reserve, unique_owner
+from dtx_tasks.storage.claim import Claim, claim, claim_within, is_claimed, unique_owner
 from dtx_tasks.storage.files import (
     append_line,
     create,
@@ -30,9 +30,11 @@ from dtx_tasks.storage.folders import (
     workplace,
 )
 from dtx_tasks.storage.local import local_path, sha256_of
+from dtx_tasks.storage.places import Places, places
 
 __all__ = [
     "Claim",
+    "Places",
     "append_line",
     "bring",
     "bring_file",
@@ -42,7 +44,6 @@ __all__ = [
     "create",
     "download",
     "exists",
-    "holder",
     "is_claimed",
     "is_remote",
     "link_folder",
@@ -50,13 +51,13 @@ __all__ = [
     "local_path",
     "manifest",
     "manifest_of",
+    "places",
     "put_file",
     "put_folder",
     "read_bytes",
     "read_lines",
     "read_record",
     "remove",
-    "reserve",
     "sha256_of",
     "unique_owner",
     "upload",

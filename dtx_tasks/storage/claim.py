@@ -180,30 +180,6 @@ def is_claimed(uri: str, asker: str = "") -> bool:
     return False
 
 
-def holder(uri: str) -> str:
-    """Who holds a claim on S3 now; empty when nobody does, and for local claims, which have no owner that outlives a process."""
-    found = _leased(uri) if is_remote(uri) else None
-    return found.owner if found and not found.is_over else ""
-
-
-def reserve(uri: str, owner: str, ttl_s: float) -> bool:
-    """Claims on S3 for somebody who is still to come, such as a pod; nobody renews it.
-
-    Args:
-        uri: The claim's file.
-        owner: Who is to take it over.
-        ttl_s: For how long it is kept for them; 0 lets go of what this owner holds.
-
-    Returns:
-        Whether it is this owner's; local claims cannot be reserved and never are.
-    """
-    found = _leased(uri) if is_remote(uri) else None
-    if not is_remote(uri) or (found and not found.is_free_for(owner)):
-        return False
-    said: dict[str, object] = {"owner": owner, "epoch": found.epoch + 1 if found else 1, "nonce": uuid.uuid4().hex, "ttl_s": ttl_s}
-    return s3.put_if(uri, _text(said), found.tag if found else None) is not None
-
-
 def _lock(uri: str, owner: str) -> Claim | None:
     handle = _locked(uri, exclusive=True)
     if handle is None:
@@ -268,12 +244,12 @@ class Lease:
 
 def _leased(uri: str) -> Lease | None:
     try:
-        content, tag, age_s = s3.read_with_tag(uri)
+        found = s3.read_with_tag(uri)
     except FileNotFoundError:
         return None
-    said = json.loads(content)
+    said = json.loads(found.content)
     # The server tells whole seconds: one more than the holder asked for.
-    return Lease(said["owner"], int(said["epoch"]), tag, said["ttl_s"] == 0 or age_s > said["ttl_s"] + 1)
+    return Lease(said["owner"], int(said["epoch"]), found.tag, said["ttl_s"] == 0 or found.now - found.written_at > said["ttl_s"] + 1)
 
 
 def _text(said: dict[str, object]) -> bytes:

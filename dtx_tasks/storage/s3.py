@@ -7,7 +7,7 @@ import functools
 import hashlib
 import os
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
 from dtx_tasks.errors import SpecError, TransientError
@@ -107,15 +107,31 @@ def exists(uri: str) -> bool:
 
 def read(uri: str) -> bytes:
     """An object's content."""
-    return read_with_tag(uri)[0]
+    return read_with_tag(uri).content
 
 
-def read_with_tag(uri: str) -> tuple[bytes, str, float]:
-    """An object's content, the tag of this state of it, and its age in seconds by the server's own clock."""
+class Tagged(NamedTuple):
+    """An object in one of its states.
+
+    Attributes:
+        content: All of it.
+        tag: Of this state.
+        written_at: When it came to be, in seconds since 1970 by the server's own clock.
+        now: The time by that clock: this machine's is not asked.
+    """
+
+    content: bytes
+    tag: str
+    written_at: float
+    now: float
+
+
+def read_with_tag(uri: str) -> Tagged:
+    """An object's content, and what is needed to change it only from this state."""
     bucket, key = place_of(uri)
     with known_errors(uri):
         found = client().get_object(Bucket=bucket, Key=key, ChecksumMode="ENABLED")
-        return found["Body"].read(), found["ETag"], _age_s(found)
+        return Tagged(found["Body"].read(), found["ETag"], found["LastModified"].timestamp(), _now(found))
 
 
 def read_from(uri: str, offset: int) -> bytes:
@@ -169,10 +185,10 @@ def put_if(uri: str, content: bytes, tag: str | None) -> str | None:
             raise
     # An answer may be lost on its way, and the request repeated: then it was this very call that put it there.
     try:
-        there, now, _ = read_with_tag(uri)
+        there = read_with_tag(uri)
     except FileNotFoundError:
         return None
-    return now if there == content else None
+    return there.tag if there.content == content else None
 
 
 def names(uri: str) -> list[str]:
@@ -338,9 +354,8 @@ def _status(error: TransientError) -> int | None:
     return int(cause.response["ResponseMetadata"]["HTTPStatusCode"]) if isinstance(cause, ClientError) else None
 
 
-def _age_s(response: Any) -> float:
-    """How long ago an object was put, without asking any clock but the server's."""
+def _now(response: Any) -> float:
+    """The time by the server's clock, in seconds since 1970."""
     from email.utils import parsedate_to_datetime
 
-    now = parsedate_to_datetime(response["ResponseMetadata"]["HTTPHeaders"]["date"])
-    return float((now - response["LastModified"]).total_seconds())
+    return parsedate_to_datetime(response["ResponseMetadata"]["HTTPHeaders"]["date"]).timestamp()
