@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.cluster
 
 GROUP = {**QUICK, "name": "pair", "max_steps": 400, "save_steps": 50, "logging_steps": 1, "lora_dropout": 0.0, "compute_type": "fp32"}
-KINDS = ("jobset", "job")
+KINDS = ["jobset", pytest.param("job", marks=pytest.mark.slow)]
+"""Six minutes each: every landing runs the first."""
 
 
 def submit(place: ClusterPlace, name: str) -> str:
