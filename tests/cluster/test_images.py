@@ -15,7 +15,6 @@ from tests.recipes.world import QUICK
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from tests.cluster.place import Cluster
 
@@ -202,12 +201,24 @@ def test_airflow_has_mlflows_server(airflow: Pod):
     assert "--backend-store-uri" in airflow.run("mlflow", "server", "--help").text
 
 
-def test_experiment_runs_from_the_images(trainer: Pod, cluster: Cluster, tmp_path: Path) -> None:
-    """The quickstart's flow, its pods made from the project's own template: under `restricted`, without anything of this checkout."""
-    place = ClusterPlace(tmp_path, cluster, f"dtx-trainer:{__version__}")
+@pytest.fixture(scope="module")
+def place(trainer: Pod, cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClusterPlace]:
+    """An Airflow of this machine whose pods run the trainer image, without anything of this checkout."""
+    place = ClusterPlace(tmp_path_factory.mktemp("images"), cluster, f"dtx-trainer:{__version__}")
     place.must("up")
-    try:
-        run_id = place.submit(place.experiment("from-images", [QUICK]))
-        assert place.wait(run_id, 900) == "success", place.log(run_id, "finetune.train")
-    finally:
-        place.dtx("down")
+    yield place
+    place.dtx("down")
+
+
+def test_experiment_runs_from_the_images(place: ClusterPlace) -> None:
+    """The quickstart's flow, its pods made from the project's own template, under `restricted`."""
+    run_id = place.submit(place.experiment("from-images", [QUICK]))
+    assert place.wait(run_id, 900) == "success", place.log(run_id, "finetune.train")
+
+
+def test_two_machines_share_their_state_by_deepspeed(place: ClusterPlace) -> None:
+    """With its standard launcher: each machine starts its own ranks, and none needs ssh. The image has the operator that other pods would compile."""
+    group = {**QUICK, "name": "sharded", "compute_type": "fp32", "learning_rate": 3e-3}
+    run_id = place.submit(place.experiment("pair-sharded", [group], resources={"nodes": 2, "deepspeed": "zero2"}))
+    assert place.wait(run_id, 900) == "success", place.log(run_id, "finetune.train")
+    assert [attempt["error_class"] for attempt in place.attempts("pair-sharded")] == [""]

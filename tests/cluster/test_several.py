@@ -122,15 +122,6 @@ def test_job_set_starts_again_by_itself(whole: tuple[str, str, list[float], str]
     remove(place.job_folder(name))
 
 
-@pytest.mark.slow
-def test_two_machines_share_their_state_by_deepspeed(place: ClusterPlace) -> None:
-    """With its standard launcher: each machine starts its own ranks, and none needs ssh."""
-    group = {**GROUP, "name": "sharded", "max_steps": 20}
-    run_id = place.submit(place.experiment("pair-sharded", [group], resources={"nodes": 2, "deepspeed": "zero2"}))
-    assert place.wait(run_id) == "success", place.log(run_id, "finetune.train")
-    assert len(losses(place, "pair-sharded")) == 20
-
-
 def test_cancelled_machines_save_and_go(place: ClusterPlace) -> None:
     """The workload is removed; what was learned stays."""
     run_id = place.submit(place.experiment("pair-cancelled", [{**GROUP, "max_steps": 20000}], resources={"nodes": 2}))
