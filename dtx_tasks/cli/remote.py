@@ -167,9 +167,9 @@ def conclude(airflow: Airflow, run_id: str, *, as_json: bool) -> None:
         ExperimentFailedError: It has no verdict, or could not be registered; with the reasons.
     """
     run, reference = airflow.dag_run(DAG_ID, run_id), find_run(root(), DAG_ID, run_id)
+    if run.note == CANCELLED_NOTE:
+        raise ExperimentCancelledError(f"{run_id} was cancelled.")
     if run.state != "success":
-        if run.note == CANCELLED_NOTE:
-            raise ExperimentCancelledError(f"{run_id} was cancelled.")
         raise ExperimentFailedError(_failures(airflow, run_id))
     if reference is None:
         raise ExperimentFailedError(f"{run_id} is not noted in {root()}: is DTX_ROOT the platform's storage?")

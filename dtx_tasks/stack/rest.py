@@ -13,6 +13,7 @@ from urllib.parse import quote, urlsplit
 import httpx
 
 _PAGE_SIZE = 100  # [api] maximum_page_limit
+_SETTLED_S = 2.0  # longer than a scheduler takes to decide about one run
 _LOCAL_HOSTS = {"127.0.0.1", "localhost", "::1"}
 FINISHED_STATES = frozenset({"success", "failed"})
 
@@ -169,9 +170,16 @@ class Airflow:
 
         Airflow then sends SIGTERM to the task, which calls its operator's `on_kill`, and SIGKILL
         five seconds later; tasks that have not started are skipped. A run that ended stays as it is.
+        A scheduler that was deciding about the run in that moment, on a database without row locks,
+        takes the skipped tasks for a success and writes that over it: then it is said again.
         """
-        if not self.dag_run(dag_id, run_id).finished:
-            self._json(self._send("PATCH", _run(dag_id, run_id), json={"state": "failed", "note": note}))
+        if self.dag_run(dag_id, run_id).finished:
+            return
+        deadline = time.monotonic() + _SETTLED_S
+        while time.monotonic() < deadline:
+            if self.dag_run(dag_id, run_id).state != "failed":
+                self._json(self._send("PATCH", _run(dag_id, run_id), json={"state": "failed", "note": note}))
+            time.sleep(0.2)
 
     def import_errors(self) -> dict[str, str]:
         """Return what is wrong with DAG files that cannot be loaded, by their names."""

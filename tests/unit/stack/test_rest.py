@@ -147,6 +147,21 @@ def test_finished_run_is_not_cancelled() -> None:
         client.cancel("d", "r")
 
 
+def test_cancelled_run_that_the_scheduler_calls_a_success_is_failed_again() -> None:
+    """The scheduler may have read the run before it was failed, and its tasks after they were skipped."""
+    states, notes = ["running"], []
+
+    def answer(method: str, path: str, body: dict[str, Any], token: str) -> Answer:
+        if method == "PATCH":
+            notes.append(body["note"])
+            states.append("failed" if len(notes) > 1 else "success")
+        return 200, run(state=states[-1])
+
+    with airflow(answer) as client:
+        client.cancel("d", "r", "mine")
+    assert (states, notes) == (["running", "success", "failed"], ["mine", "mine"])
+
+
 def test_missing_dag_is_explained() -> None:
     """A DAG that does not appear is explained by the errors of DAG files."""
 
