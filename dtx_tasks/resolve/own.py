@@ -9,7 +9,7 @@ from dtx_tasks.errors import Mistake
 from dtx_tasks.records import DatasetSource, LLMSource
 from dtx_tasks.resolve.files import MADE, resolve_dataset, resolve_llm
 from dtx_tasks.spec import SPLITS
-from dtx_tasks.storage import exists, is_remote
+from dtx_tasks.storage import is_remote, list_names
 
 if TYPE_CHECKING:
     from dtx_tasks.catalog import Version
@@ -49,7 +49,7 @@ class OwnFiles:
         handed: dict[str, str] = {split: self._handed_over(split, written) for split in SPLITS if (written := dataset.path_of(split))}
         if all(handed.values()):
             again, _ = resolve_dataset(dataset.model_copy(update=handed), self.allowed)
-            if again and self._is_meant(again):
+            if again and files_of(again) == self.version.files:
                 return again, []
         return None, self._changed(source) if source else mistakes
 
@@ -60,7 +60,7 @@ class OwnFiles:
             return found
         handed = self._handed_over("source", llm.source)
         again = resolve_llm(llm.model_copy(update={"source": handed}), self.allowed) if handed else found
-        if isinstance(again, LLMSource) and self._is_meant(again):
+        if isinstance(again, LLMSource) and files_of(again) == self.version.files:
             return again
         return self._changed(found)[0] if isinstance(found, LLMSource) else found
 
@@ -71,8 +71,9 @@ class OwnFiles:
         """Where the file of this version was handed over, or where it is if that is S3; empty if it never was."""
         if is_remote(written) or written.startswith(MADE):
             return written
-        uri = self.layout.upload(self.version.files.get(key, "")[:16], written.rstrip("/").rpartition("/")[2])
-        return uri if exists(uri) else ""
+        folder = self.layout.upload(self.version.files.get(key, "none")[:16], "").rstrip("/")
+        # Whatever its name is there: the folder is that of its content.
+        return next((f"{folder}/{name}" for name in list_names(folder)), "")
 
     def _changed(self, source: DatasetSource | LLMSource) -> list[Mistake]:
         now = files_of(source)
