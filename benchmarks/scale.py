@@ -14,14 +14,11 @@ from __future__ import annotations
 import argparse
 import json
 import re
-import shutil
-import socket
 import statistics
 import subprocess
 import tempfile
 import threading
 import time
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,10 +36,11 @@ from dtx_tasks.spec import SpecDocument
 from dtx_tasks.storage import read_record
 from tests.builders import Store
 from tests.cluster.place import DAG_ID, REPOSITORY, Cluster, ClusterPlace
+from tests.postgres import MISSING, postgres, postgres_programs
 from tests.recipes.world import QUICK
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    pass
 
 PRETENDED = {"nodeSelector": {"type": "kwok"}, "tolerations": [{"key": "kwok.x-k8s.io/node", "operator": "Exists"}]}
 TASKS_AT_A_TIME = 16
@@ -57,10 +55,12 @@ def main() -> None:
     parser.add_argument("--packs", type=int, default=500)
     parser.add_argument("--limit-s", type=float, default=3 * 3600)
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder, _postgres(Path(folder) / "postgres") as database:
+    if postgres_programs() is None:
+        raise SystemExit(MISSING)
+    with tempfile.TemporaryDirectory() as folder, postgres("airflow", max_connections=300) as server:
         cluster = Cluster.make()
         try:
-            _measure(ClusterPlace(Path(folder), cluster), database, options.packs, options.limit_s)
+            _measure(ClusterPlace(Path(folder), cluster), f"{server}/airflow", options.packs, options.limit_s)
         finally:
             cluster.remove()
 
@@ -191,30 +191,6 @@ def _report(num_packs: int, state: str, wall_s: float, watch: Watch, tasks: list
     print(f"ended: {sum(task[1] == 'success' for task in packs)} of {2 * num_packs}; tried more than once: {sum(task[3] > 1 for task in packs)}")
     print(f"requests about pods: {watch.num_requests / wall_s:.1f} a second; triggerer: {watch.most_bytes / 1e6:.0f} MB at most")
     print(f"scheduler, from `scheduled` to `queued`: median {statistics.median(lags):.1f} s, at most {lags[-1]:.1f} s")
-
-
-@contextmanager
-def _postgres(folder: Path) -> Iterator[str]:
-    """A PostgreSQL of Debian's package, for the time of the benchmark; its address for SQLAlchemy."""
-    found = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
-    if not found:
-        raise SystemExit("Debian's postgresql is missing: apt-get install --no-install-recommends postgresql")
-    folder.mkdir(mode=0o755)
-    folder.parent.chmod(0o755)
-    shutil.chown(folder, "postgres", "postgres")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    as_postgres = ["runuser", "-u", "postgres", "--"]
-    subprocess.run([*as_postgres, found[-1] / "initdb", "--auth", "trust", "-D", folder / "data"], check=True, capture_output=True)
-    options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={folder} -c max_connections=300"
-    control = [*as_postgres, found[-1] / "pg_ctl", "-D", folder / "data", "-l", folder / "log", "-w"]
-    subprocess.run([*control, "-o", options, "start"], check=True, capture_output=True)
-    try:
-        subprocess.run([*as_postgres, found[-1] / "createdb", "-h", "127.0.0.1", "-p", str(port), "airflow"], check=True, capture_output=True)
-        yield f"postgresql+psycopg2://postgres@127.0.0.1:{port}/airflow"
-    finally:
-        subprocess.run([*control, "-m", "fast", "stop"], check=False, capture_output=True)
 
 
 if __name__ == "__main__":

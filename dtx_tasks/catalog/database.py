@@ -45,11 +45,8 @@ def transaction(url: str, *, writes: bool = False) -> Iterator[Session]:
         SpecError: The URL is wrong, or the database was made by a later version.
         TransientError: It cannot be reached, or does not answer.
     """
-    try:
-        with Session(_ready(url).execution_options(writes=writes), expire_on_commit=False) as session, session.begin():
-            yield session
-    except DBAPIError as error:
-        raise TransientError(f"The catalog {_shown(url)} failed: {_said(error)}.", "Look at DTX_CATALOG_URL, and whether the database is up.") from error
+    with _failures_told(url), Session(_ready(url).execution_options(writes=writes), expire_on_commit=False) as session, session.begin():
+        yield session
 
 
 def upgrade(url: str) -> None:
@@ -60,8 +57,18 @@ def upgrade(url: str) -> None:
 
     Raises:
         SpecError: The database was made by a later version of dtx.
+        TransientError: It cannot be reached, or does not answer.
     """
-    _upgrade(_engine(_checked(url)))
+    with _failures_told(url):
+        _upgrade(_engine(_checked(url)))
+
+
+@contextmanager
+def _failures_told(url: str) -> Iterator[None]:
+    try:
+        yield
+    except DBAPIError as error:
+        raise TransientError(f"The catalog {_shown(url)} failed: {_said(error)}.", "Look at DTX_CATALOG_URL, and whether the database is up.") from error
 
 
 @cache
@@ -146,4 +153,4 @@ def _shown(url: str) -> str:
 
 
 def _said(error: DBAPIError) -> str:
-    return " ".join(str(error.orig).split()).rstrip(".")
+    return " ".join(str(error.orig).split()).rstrip(".?")

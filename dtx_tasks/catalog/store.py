@@ -120,7 +120,7 @@ class OwnResources:
         chosen = select(ResourceRow, VersionRow).join(VersionRow, (VersionRow.resource_id == ResourceRow.id) & (VersionRow.number == ResourceRow.last_number))
         chosen = chosen.where(ResourceRow.team == self.team).order_by(ResourceRow.kind, ResourceRow.name)
         with transaction(self.url) as session:
-            return [_version(*pair) for pair in session.execute(chosen.where(ResourceRow.kind == kind.name) if kind else chosen).tuples()]
+            return [_version(row, version) for row, version in session.execute(chosen.where(ResourceRow.kind == kind.name) if kind else chosen)]
 
     def versions(self, kind: Kind, name: str) -> list[Version]:
         """Every version of a resource, newest first; none where there is no such resource.
