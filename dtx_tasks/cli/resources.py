@@ -156,6 +156,7 @@ def _run_editor(path: Path) -> None:
     try:
         subprocess.run([*shlex.split(editor), path], check=True)
     except (OSError, ValueError, subprocess.CalledProcessError) as error:
+        path.unlink()
         raise SpecError(f"The editor {editor!r} failed: {error}.", "Set EDITOR, or name a file.") from None
 
 

@@ -3,9 +3,11 @@
 import re
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import create_engine, text
 
 from dtx_tasks.catalog import DATASETS, GROUPS, SCORINGS, ConflictError, Version
 from dtx_tasks.catalog.store import OwnResources
@@ -134,6 +136,21 @@ def test_conflict_tells_changed_files(own: OwnResources) -> None:
     own.note_files(first, DATASETS, {"train": "b"}, author="a plan of x")
     with pytest.raises(ConflictError, match=r"2 saved by a plan of x at .* \(files changed\) changed the file of train\."):
         own.edit(DATASETS, content("rows", max_samples=3), {"train": "b"}, based_on=1, author="ann")
+
+
+def test_author_needs_no_more_than_the_catalogs_own_schema(server: str) -> None:
+    """The rights of docs/deploy.md: nothing of Airflow's, where the catalog is in its database."""
+    owner = OwnResources(f"{server}/postgres", "rights")
+    owner.latest()
+    grants = re.search(r"`(CREATE USER author .*? TO author)`", (Path(__file__).parents[3] / "docs/deploy.md").read_text())
+    assert grants
+    with create_engine(owner.url).begin() as connection:
+        connection.execute(text(grants[1]))
+    author = OwnResources(owner.url.replace("//postgres@", "//author@").replace("//dtx@", "//author@"), "rights")
+    create(author)
+    edit(author, 1, max_new_tokens=9)
+    author.delete(SCORINGS, "short")
+    assert owner.latest() == []
 
 
 WRITER = """
