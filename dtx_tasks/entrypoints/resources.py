@@ -203,7 +203,7 @@ def delete_resource(kind: Kind, name: str, *, team: str) -> None:
     users = users_of(kind, name, team=team, root=root())
     if users:
         shown = "\n".join(f"- {user}" for user in users)
-        raise SpecError(f"{kind.name} {name!r} is still needed:\n{shown}\n", "Remove those first, or leave it: `edit` makes a new version of it.")
+        raise SpecError(f"{kind.name} {name!r} is still needed:\n{shown}\nRemove those first, or leave it: `edit` makes a new version of it.")
     own_resources(team).delete(kind, name)
 
 
