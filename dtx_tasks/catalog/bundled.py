@@ -38,6 +38,11 @@ class Catalog:
         named: dict[str, Mapping[str, SpecModel]] = {"LLM": self.llms, "Dataset": self.datasets, "HyperparameterGroup": self.groups, "Scoring": self.scorings}
         return named[kind.name]
 
+    def holds(self, kind: Kind, spec: SpecModel) -> bool:
+        """Whether a definition came from here; one in place may have the same name."""
+        names = self.of(kind)
+        return names.holds(spec) if isinstance(names, MergedNames) else names.get(spec.name) is spec  # type: ignore[attr-defined]
+
     def own(self, kind: Kind, reference: str) -> Version | None:
         """The version of the user's own that a reference means; None for a bundled resource and for what is unknown."""
         names = self.of(kind)

@@ -51,6 +51,11 @@ class MergedNames(Mapping[str, Resource]):
     def __len__(self) -> int:
         return len({**self._bundled, **self._latest})
 
+    def holds(self, spec: SpecModel) -> bool:
+        """Whether a definition came from here; one in place may have the same name."""
+        name = str(spec.name)  # type: ignore[attr-defined]
+        return self._specs.get(name) is spec or self._bundled.get(name) is spec
+
     def version(self, reference: str) -> Version | None:
         """The version of the user's own that is meant; None for a bundled one and for an unknown name.
 

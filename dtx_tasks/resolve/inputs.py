@@ -69,24 +69,20 @@ class _Lookup:
 
     def own(self, kind: Kind, found: SpecModel) -> OwnFiles | None:
         """What knows the files of the user's own resource; None for one that is bundled or defined in place."""
-        version = self.catalog.own(kind, _name(found)) if self.is_of_catalog(kind, found) else None
+        version = self.catalog.own(kind, _name(found)) if self.catalog.holds(kind, found) else None
         if version is None:
             return None
         return OwnFiles(version, _name(found) != version.name, Allowed(None, self.origin.roots), Layout(root(), self.experiment.team))
 
     def allowed(self, kind: Kind, found: SpecModel) -> Allowed:
         """What the paths of a definition count from, and where they may lead."""
-        if self.is_of_catalog(kind, found):
+        if self.catalog.holds(kind, found):
             return Allowed(self.catalog.folders.get((kind.name, _name(found))), None)
         return Allowed(self.origin.folder, self.origin.roots)
 
-    def is_of_catalog(self, kind: Kind, found: SpecModel) -> bool:
-        """Whether a definition was found there, by its name."""
-        return self.catalog.of(kind).get(_name(found)) is found
-
     def note(self, kind: Kind, found: SpecModel, files: Mapping[str, str] | None = None) -> None:
         """Notes which version of a named resource is used; a definition in place has none."""
-        if not self.is_of_catalog(kind, found):
+        if not self.catalog.holds(kind, found):
             return
         own = self.catalog.own(kind, _name(found))
         digest = digest_of_version(kind, own.content if own else content_of(found), files or {})

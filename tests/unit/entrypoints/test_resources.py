@@ -203,6 +203,15 @@ def test_changed_weights_are_a_new_version(here: Path) -> None:
     assert used(plan(here, llms=["mine"], datasets=["rows"]))[0] == "LLM mine@2"
 
 
+def test_definition_in_place_counts_before_a_name_that_is_taken_twice(here: Path) -> None:
+    """Nobody asked the catalog for it."""
+    create(here, GROUPS)
+    FakeData(here).text("config/hyperparameters/mine.yaml", "name: mine\n")
+    assert used(plan(here, datasets=["rows"], hyperparameters=[{"name": "mine", "lora_rank": 3}])) == ["LLM base@None", "Dataset rows@None"]
+    with pytest.raises(SpecError, match="HyperparameterGroup 'mine' is both in config/ and your own"):
+        plan(here, datasets=["rows"], hyperparameters=["mine"])
+
+
 def test_version_can_be_asked_for(here: Path) -> None:
     """Several side by side; each has its own name in the plan."""
     create(here)
