@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 
 def hand_over(data: dict[str, Any], plan: ExperimentPlan, folder: Path, root: str) -> dict[str, Any]:
-    """Uploads the files that a spec defines in place, and names the uploads instead.
+    """Uploads the files that a spec defines in place, and names the uploads instead; and the files of the user's own named resources.
+
+    Those keep their names: whoever plans the experiment finds the files of that version by their digests.
 
     Args:
         data: The spec as it was read; it is not changed.
@@ -36,7 +38,19 @@ def hand_over(data: dict[str, Any], plan: ExperimentPlan, folder: Path, root: st
     for definition in _definitions(changed, "llms", "llm"):
         if not definition["source"].startswith("made:") and not is_remote(definition["source"]):
             definition["source"] = _upload_folder((folder / Path(definition["source"]).expanduser()).resolve(), layout)
+    _hand_over_own(plan, layout)
     return changed
+
+
+def _hand_over_own(plan: ExperimentPlan, layout: Layout) -> None:
+    own = {(used.kind, name) for used in plan.versions if used.version for name in (used.name, used.label)}
+    for dataset in plan.datasets:
+        for file in dataset.files.values() if ("Dataset", dataset.name) in own else ():
+            if not is_remote(file.path):
+                put_file(Path(file.path), layout.upload(file.sha256[:16], Path(file.path).name), file.sha256)
+    for llm in (base.llm for base in plan.bases):
+        if ("LLM", llm.name) in own and llm.kind == "local" and not is_remote(llm.source):
+            _upload_folder(Path(llm.source), layout)
 
 
 def _definitions(data: dict[str, Any], axis: str, key: str) -> Iterator[dict[str, Any]]:

@@ -68,6 +68,7 @@ def make_plan(inputs: ResolvedInputs) -> ExperimentPlan:
         merged=merged,
         selection=experiment.selection,
         registered_name=experiment.registered_name or experiment.name.replace("/", "-").replace(":", "-"),
+        versions=inputs.versions,
         **run,
     )
 

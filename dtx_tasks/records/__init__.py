@@ -10,6 +10,8 @@ from dtx_tasks.records.documents import (
     LLMSource,
     Pack,
     PrepareDocument,
+    ResourceKind,
+    ResourceVersion,
     ScoringDocument,
     StageDocument,
 )
@@ -52,6 +54,8 @@ __all__ = [
     "PreparedDataset",
     "Record",
     "RegisteredLLM",
+    "ResourceKind",
+    "ResourceVersion",
     "RunReference",
     "Score",
     "ScoreCard",

@@ -7,6 +7,25 @@ from typing import Literal
 from dtx_tasks.records.base import Record, digest_of
 from dtx_tasks.spec import Columns, Hyperparameters, Resources, Scoring, Selection, Split
 
+ResourceKind = Literal["Dataset", "LLM", "HyperparameterGroup", "Scoring"]
+
+
+class ResourceVersion(Record):
+    """Which version of a named resource was used."""
+
+    kind: ResourceKind
+    name: str
+    """In the catalog, without a version."""
+    version: int | None
+    """Of the user's own; None for a bundled one, of which the digest is the version."""
+    digest: str
+    """Content hash of the definition and of the files that it names."""
+
+    @property
+    def label(self) -> str:
+        """`rows@3`, or `shop-zh@1f0c2d3e` for a bundled one."""
+        return f"{self.name}@{self.version or self.digest[:8]}"
+
 
 class LLMSource(Record):
     """A base LLM, resolved."""
@@ -156,6 +175,8 @@ class ExperimentPlan(Record):
     resources: Resources
     parallelism: int
     registered_name: str
+    versions: tuple[ResourceVersion, ...] = ()
+    """Every resource of the catalog that it uses, in the version that it uses."""
 
     @property
     def jobs(self) -> tuple[FinetuneJob, ...]:

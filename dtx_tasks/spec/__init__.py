@@ -1,6 +1,7 @@
 """What an author writes: the FinetuneExperiment and the named resources it refers to. No I/O, no ML imports."""
 
 from dtx_tasks.spec.dataset import SPLITS, Columns, Dataset, Split
+from dtx_tasks.spec.dump import dump_text
 from dtx_tasks.spec.experiment import Combination, FinetuneExperiment, JobEntry, Matrix, Resources, Selection
 from dtx_tasks.spec.hyperparameters import HyperparameterGroup, Hyperparameters
 from dtx_tasks.spec.llm import LLM
@@ -25,6 +26,7 @@ __all__ = [
     "Selection",
     "SpecDocument",
     "Split",
+    "dump_text",
     "experiment_schema",
     "load_text",
     "parse",

@@ -17,7 +17,7 @@ before = set(sys.modules)
 runpy.run_path(target) if target.endswith(".py") else importlib.import_module(target)
 print(json.dumps(sorted({name.partition(".")[0] for name in set(sys.modules) - before})))
 """
-HEAVY = {"torch", "transformers", "mlflow", "numpy", "airflow"}
+HEAVY = {"torch", "transformers", "mlflow", "numpy", "airflow", "sqlalchemy", "alembic"}
 DAGS = Path(__file__).parents[2] / "dags"
 
 
