@@ -109,7 +109,7 @@ def _with_eos(tokenizer: Tokenizer, rendered: Rendered) -> list[Turn]:
     eos_token = tokenizer.eos_token
     answers = [(start, end + len(eos_token) * rendered.text.startswith(eos_token, end)) for start, end in rendered.answers]
     turns = _turns(tokenizer, Rendered(rendered.text, tuple(answers)))
-    if not turns or tokenizer.eos_token_id in turns[-1].answered[-2:]:
+    if rendered.text[slice(*answers[-1])].rstrip().endswith(eos_token):
         return turns
     return [*turns[:-1], Turn(turns[-1].asked, [*turns[-1].answered, tokenizer.eos_token_id])]
 
@@ -117,7 +117,7 @@ def _with_eos(tokenizer: Tokenizer, rendered: Rendered) -> list[Turn]:
 def _turns(tokenizer: Tokenizer, rendered: Rendered) -> list[Turn]:
     """What stands behind the last answer has nothing to teach and is left out."""
     seams = list(chain.from_iterable(rendered.answers))
-    parts = _split(tokenizer, rendered.text[: seams[-1]], seams[:-1]) if seams else []
+    parts = _split(tokenizer, rendered.text[: seams[-1]], seams[:-1])
     return [Turn(asked, answered) for asked, answered in zip(parts[::2], parts[1::2], strict=True)]
 
 

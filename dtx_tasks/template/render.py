@@ -37,7 +37,7 @@ class Rendered:
 
     Attributes:
         text: All of it.
-        answers: Where the assistant's turns are, with what ends them; in order, apart from each other; an empty one may have no character.
+        answers: Where the assistant's turns are, with what ends them; in order; at least one.
     """
 
     text: str
@@ -81,7 +81,12 @@ def conversation(tokenizer: Tokenizer, messages: list[Message], tools: list[dict
     _check(tokenizer, messages, ("assistant",))
     messages = _with_objects(messages)
     if GENERATION.search(_text_of(tokenizer, tools)):
-        return _render(tokenizer, messages, tools)
+        rendered = _render(tokenizer, messages, tools)
+        if not rendered.answers:
+            raise UnsuitableTemplateError(
+                "The chat template has marks for what is learned, and marks nothing of this conversation.", "Set another `template` of the LLM."
+            )
+        return rendered
     return _by_prefixes(tokenizer, messages, tools, is_last_only=is_last_only)
 
 

@@ -66,6 +66,12 @@ def test_template_that_changes_the_prompt_is_refused() -> None:
         encode(owner(COUNTING), TALK[:2], cutoff_len=999)
 
 
+def test_template_whose_marks_hold_nothing_is_refused() -> None:
+    """Nothing of any row would be learned."""
+    with pytest.raises(UnsuitableTemplateError, match=r"^The chat template has marks for what is learned, and marks nothing of this conversation."):
+        encode(owner(PLAIN + "{% if 1 > 2 %}{% generation %}{% endgeneration %}{% endif %}"), TALK, cutoff_len=999)
+
+
 def test_what_a_template_refuses_is_told() -> None:
     """In its own words."""
     template = "{% if messages[0].role == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}" + PLAIN
