@@ -1,4 +1,4 @@
-"""Generates what follows from the code: the JSON Schema and the spec reference. `--check` only compares."""
+"""Generates what follows from the code: the JSON Schema, the spec reference and the templates. `--check` only compares."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from docs import templates
 from dtx_tasks.spec import LLM, Columns, Dataset, FinetuneExperiment, HyperparameterGroup, JobEntry, Matrix, Resources, Scoring, Selection, experiment_schema
 from dtx_tasks.spec.experiment import Combination
+from dtx_tasks.template import TEMPLATES
 
 if TYPE_CHECKING:
     from dtx_tasks.spec.base import SpecModel
@@ -36,7 +38,8 @@ Where a resource is expected, its name refers to the catalog and a mapping defin
 
 def main() -> int:
     """Writes every generated file; with --check says which ones are not current."""
-    wanted = {"config/schema/experiment.schema.json": experiment_schema(), "docs/spec.md": spec_reference()}
+    wanted = {"config/schema/experiment.schema.json": experiment_schema(), "docs/spec.md": spec_reference(), "docs/templates.md": templates.page()}
+    wanted |= {f"dtx_tasks/template/{name}.jinja": templates.jinja_of(name, template) for name, template in TEMPLATES.items()}
     stale = [name for name, text in wanted.items() if not (REPOSITORY / name).exists() or (REPOSITORY / name).read_text(encoding="utf-8") != text]
     if "--check" in sys.argv:
         for name in stale:

@@ -15,7 +15,7 @@ from dtx_tasks.plan import CODE_VERSIONS
 from dtx_tasks.prepare.record import prepared
 from dtx_tasks.records import FetchedLLM, Layout, PreparedDataset, PrepareDocument, SplitStatistics, digest_of
 from dtx_tasks.storage import bring, bring_file, claim, put_folder, read_record, remove, sha256_of, workplace, write_record
-from dtx_tasks.template import answer_ids, chat_template, prompt_ids
+from dtx_tasks.template import IGNORED_LABEL, Encoded, adapt, encode
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -25,9 +25,6 @@ if TYPE_CHECKING:
     from dtx_tasks.records import DatasetSource
     from dtx_tasks.storage import Claim
     from dtx_tasks.template.render import Tokenizer
-
-IGNORED_LABEL = -100
-"""What torch's cross entropy leaves out of the loss."""
 
 TRAIN_FILE = "train.arrow"
 TOKENIZER_FOLDER = "tokenizer"
@@ -66,7 +63,7 @@ def _prepare(document: PrepareDocument, base: FetchedLLM, layout: Layout, held: 
     remove(str(target))
     target.mkdir()
     tokenizer = AutoTokenizer.from_pretrained(bring(f"{layout.llm(document.llm.llm_id)}/files", base.files))
-    tokenizer.chat_template = chat_template(tokenizer, document.llm.template)
+    adapt(tokenizer, document.llm.template)
     tokenizer.save_pretrained(target / TOKENIZER_FOLDER)
 
     rows, ignored = _checked_rows(document.dataset)
@@ -119,31 +116,31 @@ def _write_train(rows: list[Row], tokenizer: Tokenizer, document: PrepareDocumen
     label = document.dataset.files["train"].label
     encoded = [_encode(row, tokenizer, document.cutoff_len, label) for row in rows]
     columns = {
-        "input_ids": pa.array([ids for ids, _, _ in encoded], pa.list_(pa.int32())),
-        "labels": pa.array([labels for _, labels, _ in encoded], pa.list_(pa.int32())),
+        "input_ids": pa.array([row.input_ids for row in encoded], pa.list_(pa.int32())),
+        "labels": pa.array([row.labels for row in encoded], pa.list_(pa.int32())),
     }
     table = pa.table(columns)
     with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_stream(sink, table.schema) as writer:
         writer.write_table(table)
     return SplitStatistics(
         num_rows=len(rows),
-        num_tokens=sum(len(ids) for ids, _, _ in encoded),
-        num_trained_tokens=sum(label != IGNORED_LABEL for _, labels, _ in encoded for label in labels),
-        num_truncated=sum(is_cut for _, _, is_cut in encoded),
-        longest_tokens=max(len(ids) for ids, _, _ in encoded),
+        num_tokens=sum(len(row.input_ids) for row in encoded),
+        num_trained_tokens=sum(label != IGNORED_LABEL for row in encoded for label in row.labels),
+        num_truncated=sum(row.is_truncated for row in encoded),
+        longest_tokens=max(len(row.input_ids) for row in encoded),
     )
 
 
-def _encode(row: Row, tokenizer: Tokenizer, cutoff_len: int, label: str) -> tuple[list[int], list[int], bool]:
-    """Token ids, labels and whether the row was cut off."""
-    prompt = prompt_ids(tokenizer, row.messages())
-    answer = answer_ids(tokenizer, row.messages(), row.answer)
-    if len(prompt) >= cutoff_len:
-        problem = f"{label}:{row.line}: row: the prompt alone has {len(prompt)} tokens, cutoff_len is {cutoff_len}."
-        raise DataError(problem, "Nothing of the answer would be learned: raise cutoff_len or shorten the row.")
-    ids = [*prompt, *answer]
-    labels = [IGNORED_LABEL] * len(prompt) + answer
-    return ids[:cutoff_len], labels[:cutoff_len], len(ids) > cutoff_len
+def _encode(row: Row, tokenizer: Tokenizer, cutoff_len: int, label: str) -> Encoded:
+    place = f"{label}:{row.line}: row"
+    try:
+        encoded = encode(tokenizer, [*row.messages(), {"role": "assistant", "content": row.answer}], cutoff_len=cutoff_len)
+    except DataError as error:
+        raise type(error)(f"{place}: {error.message}", error.hint) from None
+    if all(each == IGNORED_LABEL for each in encoded.labels):
+        problem = f"{place}: nothing of the answer is left at a cutoff_len of {cutoff_len}."
+        raise DataError(problem, "Nothing would be learned: raise cutoff_len, or shorten the question.")
+    return encoded
 
 
 def _write_scored(rows: Iterable[Row], path: Path) -> None:

@@ -81,7 +81,7 @@ def test_job_id_changes_with_the_seed() -> None:
     assert make_job(seed=1).job_id != make_job(seed=2).job_id
 
 
-@pytest.mark.parametrize("change", [{"revision": "r2"}, {"template": "plain"}])
+@pytest.mark.parametrize("change", [{"revision": "r2"}, {"template": "default"}])
 def test_job_id_changes_with_the_base(change: dict[str, str]) -> None:
     """Other weights or another template are another start."""
     assert make_job(llm=make_llm_source(**change)).job_id != make_job().job_id
@@ -116,7 +116,7 @@ def test_prepared_id_changes_with_its_rows(change: dict[str, Any]) -> None:
 
 def test_prepared_id_changes_with_tokenizer_template_and_length() -> None:
     """Another tokenizer writes other tokens."""
-    known = [make_job(), make_job(llm=make_llm_source(revision="r2")), make_job(llm=make_llm_source(template="plain")), make_job(cutoff_len=99)]
+    known = [make_job(), make_job(llm=make_llm_source(revision="r2")), make_job(llm=make_llm_source(template="default")), make_job(cutoff_len=99)]
     assert len({job.prepared_id for job in known}) == 4
 
 

@@ -86,8 +86,16 @@ def test_long_answer_is_cut_and_counted(tmp_path: Path, base: Path) -> None:
     assert (record["train"]["num_truncated"], record["train"]["longest_tokens"]) == (1, 32)
 
 
+def test_long_question_is_cut_and_its_answer_is_learned(tmp_path: Path, base: Path) -> None:
+    """At the length limit, from the question's end."""
+    made = trial_on(tmp_path, base, [{"instruction": "long " * 50, "output": "b"}], cutoff_len=32).ready()
+    record = json.loads(Path(f"{made.layout.prepared(made.plan.prepared[0].prepared_id)}/prepared.json").read_text())
+    assert (record["train"]["num_truncated"], record["train"]["num_trained_tokens"]) == (1, 2)
+
+
 def test_question_that_leaves_no_room_for_an_answer_is_a_mistake(tmp_path: Path, base: Path) -> None:
     """With its line: nothing of the row would be learned."""
-    rows = [{"instruction": "a", "output": "b"}, {"instruction": "long " * 50, "output": "b"}]
-    with pytest.raises(DataError, match=r"rows.jsonl:2: row: the prompt alone has \d+ tokens, cutoff_len is 32"):
+    rows = [{"instruction": "a", "output": "b"}, {"instruction": "long " * 2000, "output": "long " * 20}]
+    told = r"rows.jsonl:2: row: nothing of the answer is left at a cutoff_len of 32. Nothing would be learned: raise cutoff_len, or shorten the question."
+    with pytest.raises(DataError, match=told):
         trial_on(tmp_path, base, rows, cutoff_len=32).ready()

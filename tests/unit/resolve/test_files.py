@@ -118,7 +118,7 @@ def test_link_out_of_a_models_folder_is_refused(tmp_path: Path) -> None:
 def test_model_is_known_by_its_content(tmp_path: Path) -> None:
     """A copy elsewhere is the same one; other weights or another template are another."""
     one, copy, other = make_model(tmp_path / "1"), make_model(tmp_path / "2"), make_model(tmp_path / "3", "other")
-    found = [resolve_llm(llm, Allowed(None, None)) for llm in (make_llm(one), make_llm(copy), make_llm(other), make_llm(one, "plain"))]
+    found = [resolve_llm(llm, Allowed(None, None)) for llm in (make_llm(one), make_llm(copy), make_llm(other), make_llm(one, "default"))]
     ids = [source.llm_id for source in found if isinstance(source, LLMSource)]
     assert ids[0] == ids[1]
     assert len(set(ids)) == 3
