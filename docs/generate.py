@@ -6,7 +6,21 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dtx_tasks.spec import LLM, Columns, Dataset, FinetuneExperiment, HyperparameterGroup, JobEntry, Matrix, Resources, Scoring, Selection, experiment_schema
+from dtx_tasks.spec import (
+    LLM,
+    Columns,
+    Dataset,
+    FinetuneExperiment,
+    HyperparameterGroup,
+    JobEntry,
+    Matrix,
+    Resources,
+    Scoring,
+    Selection,
+    Subset,
+    Tags,
+    experiment_schema,
+)
 from dtx_tasks.spec.experiment import Combination
 
 if TYPE_CHECKING:
@@ -21,6 +35,8 @@ PARTS: tuple[type[SpecModel], ...] = (
     LLM,
     Dataset,
     Columns,
+    Tags,
+    Subset,
     HyperparameterGroup,
     Scoring,
     Selection,

@@ -31,7 +31,8 @@ def hand_over(data: dict[str, Any], plan: ExperimentPlan, folder: Path, root: st
     layout, changed = Layout(root, plan.team), deepcopy(data)
     for definition in _definitions(changed, "datasets", "dataset"):
         for split in SPLITS:
-            if definition.get(split) and not is_remote(definition[split]):
+            # A split may be a part of the train file in place of a path.
+            if isinstance(definition.get(split), str) and not is_remote(definition[split]):
                 definition[split] = _upload_file((folder / Path(definition[split]).expanduser()).resolve(), layout)
     for definition in _definitions(changed, "llms", "llm"):
         if not definition["source"].startswith("made:") and not is_remote(definition["source"]):

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from dtx_tasks.dataset import leaked_rows
 from dtx_tasks.errors import Mistake, SpecError, nearest
 from dtx_tasks.plan import ResolvedInputs
 from dtx_tasks.resolve.files import Allowed, resolve_dataset, resolve_llm
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from dtx_tasks.catalog import Catalog
     from dtx_tasks.records import DatasetSource, LLMSource
+    from dtx_tasks.resolve.files import ResolvedDataset
     from dtx_tasks.spec import FinetuneExperiment, HyperparameterGroup, Hyperparameters
 
 Resource = TypeVar("Resource", bound=SpecModel)
@@ -79,13 +81,15 @@ def resolve(experiment: FinetuneExperiment, catalog: Catalog, origin: Origin) ->
         SpecError: With every mistake: unknown names, files that are missing or out of bounds.
     """
     lookup = _Lookup(experiment, catalog, origin)
+    llms, found = dict(_llms(lookup)), dict(_datasets(lookup))
     inputs = {
-        "llms": dict(_llms(lookup)),
-        "datasets": dict(_datasets(lookup)),
+        "llms": llms,
+        "datasets": {name: dataset.source for name, dataset in found.items()},
         "groups": dict(_groups(lookup)),
         "scoring": _scoring(lookup),
     }
     _refuse_unscorable(lookup, inputs["datasets"])  # type: ignore[arg-type]
+    _refuse_leakage(lookup, found)
     _refuse_uneven(lookup, inputs["groups"])  # type: ignore[arg-type]
     if lookup.mistakes:
         raise SpecError("\n".join(mistake.text("the experiment") for mistake in lookup.mistakes), mistakes=lookup.mistakes)
@@ -111,12 +115,13 @@ def _llms(lookup: _Lookup) -> Iterator[tuple[str, LLMSource]]:
             yield name, found
 
 
-def _datasets(lookup: _Lookup) -> Iterator[tuple[str, DatasetSource]]:
+def _datasets(lookup: _Lookup) -> Iterator[tuple[str, ResolvedDataset]]:
     for path, name, dataset in lookup.definitions(Dataset, _referred(lookup.experiment, "datasets", "dataset"), lookup.catalog.datasets):
-        source, mistakes = resolve_dataset(dataset, lookup.allowed("Dataset", name, lookup.catalog.datasets.get(name) is dataset))
-        lookup.mistakes += [Mistake(f"{path}{mistake.key_path}", mistake.problem, mistake.remedy) for mistake in mistakes]
-        if source:
-            yield name, source
+        found = resolve_dataset(dataset, lookup.allowed("Dataset", name, lookup.catalog.datasets.get(name) is dataset))
+        if isinstance(found, list):
+            lookup.mistakes += [Mistake(f"{path}{mistake.key_path}", mistake.problem, mistake.remedy) for mistake in found]
+        else:
+            yield name, found
 
 
 def _groups(lookup: _Lookup) -> Iterator[tuple[str, Hyperparameters]]:
@@ -142,6 +147,15 @@ def _scoring(lookup: _Lookup) -> Scoring:
             lookup.mistakes.append(Mistake("selection.metric", f"the Scoring does not measure it (got {metric!r})", remedy))
         return scoring
     return Scoring()
+
+
+def _refuse_leakage(lookup: _Lookup, datasets: dict[str, ResolvedDataset]) -> None:
+    """A result on rows that were learned from says nothing; the author may know why it does not matter here."""
+    found = leaked_rows({name: dataset.scans for name, dataset in datasets.items()})
+    if found and lookup.experiment.allow_leakage is None:
+        problem = f"{len(found)} rows that are scored on are learned from too, the first is {found[0]}"
+        remedy = "Remove them from the train split, or say why it does not matter here: `allow_leakage: REASON`."
+        lookup.mistakes.append(Mistake("allow_leakage", problem, remedy))
 
 
 def _refuse_unscorable(lookup: _Lookup, datasets: dict[str, DatasetSource]) -> None:

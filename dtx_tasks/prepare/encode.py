@@ -1,0 +1,75 @@
+"""From one row to token ids with their labels: the one place where the templates are asked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from dtx_tasks.errors import DataError
+from dtx_tasks.template import answer_ids, prompt_ids
+
+if TYPE_CHECKING:
+    from dtx_tasks.dataset import Message, Row
+    from dtx_tasks.template.render import Tokenizer
+
+IGNORED_LABEL = -100
+"""What torch's cross entropy leaves out of the loss."""
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """A row as training reads it.
+
+    Attributes:
+        input_ids: Token ids.
+        labels: The same where they are learned, IGNORED_LABEL elsewhere.
+        is_truncated: Its end was cut off.
+    """
+
+    input_ids: list[int]
+    labels: list[int]
+    is_truncated: bool
+
+    @property
+    def num_trained_tokens(self) -> int:
+        """Tokens that are learned."""
+        return len(self.labels) - self.labels.count(IGNORED_LABEL)
+
+
+def encode(tokenizer: Tokenizer, row: Row, cutoff_len: int, label: str) -> Encoded:
+    """Tokenises a row.
+
+    Args:
+        tokenizer: With its chat template set.
+        row: A conversation.
+        cutoff_len: The most tokens.
+        label: What messages call the row's file.
+
+    Raises:
+        DataError: Nothing of the answer would be learned, or the row is no single turn of plain text.
+    """
+    _refuse_several_turns(row, label)
+    prompt = prompt_ids(tokenizer, row.asked)
+    answer = answer_ids(tokenizer, row.asked, row.answer)
+    if len(prompt) >= cutoff_len:
+        problem = f"{label}:{row.line}: row: the prompt alone has {len(prompt)} tokens, cutoff_len is {cutoff_len}."
+        raise DataError(problem, "Nothing of the answer would be learned: raise cutoff_len or shorten the row.")
+    ids = [*prompt, *answer]
+    labels = [IGNORED_LABEL] * len(prompt) + answer
+    return Encoded(ids[:cutoff_len], labels[:cutoff_len], len(ids) > cutoff_len)
+
+
+def scored_messages(row: Row, label: str) -> list[Message]:
+    """The conversation that an answer is asked for.
+
+    Raises:
+        DataError: The row is no single turn of plain text.
+    """
+    _refuse_several_turns(row, label)
+    return row.asked
+
+
+def _refuse_several_turns(row: Row, label: str) -> None:
+    if not row.is_single_turn:
+        problem = f"{label}:{row.line}: row: conversations of several turns, and calls of tools, cannot be trained on yet."
+        raise DataError(problem, "Use rows with one question and one answer.")
