@@ -13,11 +13,11 @@ import zlib
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain, zip_longest
-from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from pathlib import Path, PurePath
 
 KINDS_OF_FILES = (".jsonl", ".json", ".csv", ".parquet")
 COMPRESSIONS = (".gz", ".zst")
@@ -76,7 +76,7 @@ class _BadText(Exception):
         self.found = found
 
 
-def kind_of_file(path: Path) -> tuple[str, str]:
+def kind_of_file(path: PurePath) -> tuple[str, str]:
     """The ending that says how a file is read, and that of its compression; empty where it is none of ours."""
     suffixes = [suffix.lower() for suffix in path.suffixes]
     packed = suffixes.pop() if suffixes and suffixes[-1] in COMPRESSIONS else ""

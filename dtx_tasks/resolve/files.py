@@ -140,8 +140,8 @@ def resolve_dataset(dataset: Dataset, allowed: Allowed) -> ResolvedDataset | lis
         `prepare` refuses this one Dataset and leaves the others alone.
     """
     reading = reading_of(dataset.format, dataset.kind, dataset.columns, dataset.tags)
-    parts, mistakes = _parts(dataset, allowed)
-    mistakes = [*misfits(dataset.format, dataset.kind, dataset.columns, dataset.tags), *_untrainable(reading.kind), *_splits_wrong(dataset), *mistakes]
+    parts, mistakes = dataset_parts(dataset, allowed)
+    mistakes = [*definition_mistakes(dataset), *_untrainable(reading.kind), *mistakes]
     if mistakes:
         return mistakes
     rows, has_files = SplitRows(parts, reading, dataset.split_seed), set[bool]()
@@ -163,8 +163,13 @@ def resolve_dataset(dataset: Dataset, allowed: Allowed) -> ResolvedDataset | lis
     return ResolvedDataset(source, rows, {**scans, "train": scans["train"].first(dataset.max_samples)})
 
 
-def _parts(dataset: Dataset, allowed: Allowed) -> tuple[dict[Split, Part], list[Mistake]]:
-    """Where each split's rows are, and what is wrong with their paths."""
+def dataset_parts(dataset: Dataset, allowed: Allowed) -> tuple[dict[Split, Part], list[Mistake]]:
+    """Where each split's rows are, and what is wrong with their paths.
+
+    Args:
+        dataset: The definition.
+        allowed: What its paths count from, and where they may lead.
+    """
     parts: dict[Split, Part] = {}
     mistakes: list[Mistake] = []
     for split in SPLITS:
@@ -190,7 +195,12 @@ def _untrainable(kind: Kind) -> list[Mistake]:
     return [Mistake(".kind", f"rows of {kind} cannot be trained on yet", remedy)]
 
 
-def _splits_wrong(dataset: Dataset) -> list[Mistake]:
+def definition_mistakes(dataset: Dataset) -> list[Mistake]:
+    """What is written in a definition and means nothing there."""
+    return [*misfits(dataset.format, dataset.kind, dataset.columns, dataset.tags), *_wrong_subsets(dataset)]
+
+
+def _wrong_subsets(dataset: Dataset) -> list[Mistake]:
     """A subset needs the column that tells it, and the column a subset."""
     subsets = [split for split, portion in dataset.portions.items() if isinstance(portion, Subset)]
     if subsets and dataset.columns.subset is None:

@@ -5,7 +5,7 @@ from dtx_tasks.spec.experiment import Combination, FinetuneExperiment, JobEntry,
 from dtx_tasks.spec.hyperparameters import HyperparameterGroup, Hyperparameters
 from dtx_tasks.spec.llm import LLM
 from dtx_tasks.spec.load import SpecDocument, load_text, parse
-from dtx_tasks.spec.reading import MEDIA, Reading, misfits, reading_of
+from dtx_tasks.spec.reading import MEDIA, OPTIONAL, OWN_COLUMNS, OWN_TAGS, Reading, misfits, reading_of
 from dtx_tasks.spec.schema import experiment_schema
 from dtx_tasks.spec.scoring import Metric, Scoring
 
@@ -13,6 +13,9 @@ __all__ = [
     "HELD_OUT",
     "LLM",
     "MEDIA",
+    "OPTIONAL",
+    "OWN_COLUMNS",
+    "OWN_TAGS",
     "SPLITS",
     "Columns",
     "Combination",

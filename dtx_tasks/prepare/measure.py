@@ -1,0 +1,44 @@
+"""How many tokens a row has, for `dtx dataset check`: by the same code that prepares it."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from transformers import AutoTokenizer
+
+from dtx_tasks.dataset import Measured
+from dtx_tasks.errors import SpecError
+from dtx_tasks.prepare.encode import encode
+from dtx_tasks.template import chat_template
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from dtx_tasks.dataset import Row
+    from dtx_tasks.template.render import Tokenizer
+
+
+def measure_with(folder: Path, template: str, cutoff_len: int) -> Callable[[Row], Measured]:
+    """What measures rows with a tokenizer.
+
+    Args:
+        folder: Where the tokenizer is.
+        template: `tokenizer` for its own, or the name of one of ours.
+        cutoff_len: The most tokens.
+
+    Raises:
+        SpecError: There is no tokenizer, or no such template.
+    """
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
+        tokenizer.chat_template = chat_template(tokenizer, template)
+    except (OSError, ValueError) as error:
+        raise SpecError(f"{folder} with the template {template!r} cannot be used: {' '.join(str(error).split())}") from None
+    return partial(_measure, tokenizer, cutoff_len)
+
+
+def _measure(tokenizer: Tokenizer, cutoff_len: int, row: Row) -> Measured:
+    encoded = encode(tokenizer, row, cutoff_len, "")
+    return Measured(len(encoded.input_ids), encoded.num_trained_tokens, encoded.is_truncated)
