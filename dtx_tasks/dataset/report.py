@@ -14,10 +14,12 @@ from dtx_tasks.dataset.findings import CODES, Findings
 from dtx_tasks.dataset.repeats import leaked_rows, repeated_rows
 from dtx_tasks.dataset.splits import SplitRows
 from dtx_tasks.errors import DataError
+from dtx_tasks.spec import HELD_OUT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from dtx_tasks.dataset.near import Signature
     from dtx_tasks.dataset.row import Row
     from dtx_tasks.dataset.splits import Part, Scan
     from dtx_tasks.spec import Reading, Split
@@ -148,8 +150,12 @@ def check_dataset(name: str, parts: Mapping[Split, Part], reading: Reading, seed
         seed: Which rows a share or a number takes.
         measure: What a tokenizer makes of a row; raises DataError for a row that nothing can be learned from.
     """
+    # Airflow's parser imports this module, and should not wait for numpy.
+    from dtx_tasks.dataset.near import Signatures
+
     rows, statistics = SplitRows(parts, reading, seed), dict[str, Statistics]()
     findings, labels = Findings(), {split: part.label for split, part in parts.items()}
+    signatures = {part.label: Signatures() for part in parts.values()}
 
     def look(split: Split, row: Row) -> None:
         for doubt in doubts(row):
@@ -159,12 +165,14 @@ def check_dataset(name: str, parts: Mapping[Split, Part], reading: Reading, seed
         except DataError as error:
             findings.add(Problem("row", "unlearnable", error.message.rstrip("."), error.hint).at(labels[split], row.line))
             measured = None
+        signatures[labels[split]].add(row.texts)
         statistics.setdefault(labels[split], Statistics()).add(row, measured)
 
     scans = rows.scan(look)
     for scan in {scan.label: scan for scan in scans.values()}.values():
         _add_totals(findings, scan.label, statistics.get(scan.label, Statistics()))
     _add_repeats(findings, scans)
+    _add_near(findings, scans, {split: signatures[scan.label].array()[rows.numbers(split)] for split, scan in scans.items()})
     merged = Findings()
     merged.merge([*rows.findings.values(), findings])
     splits = {split: SplitReport(scan.label, len(scan.ids), statistics.get(scan.label, Statistics())) for split, scan in scans.items()}
@@ -180,6 +188,24 @@ def _add_repeats(findings: Findings, scans: Mapping[Split, Scan]) -> None:
         for leak in leaked_rows({"": scans}):
             said = f"is learned from too, in {leak.train_file}:{leak.train_line}"
             findings.add(Problem("row", "leakage", said, "Its score says nothing: remove it from the train split.").at(leak.file, leak.line))
+
+
+def _add_near(findings: Findings, scans: Mapping[Split, Scan], signatures: Mapping[Split, Signature]) -> None:
+    from dtx_tasks.dataset.near import near_pairs
+
+    for split, scan in scans.items():
+        for row, other, similarity in near_pairs(signatures[split], signatures[split]):
+            if scan.ids[row] != scan.ids[other]:
+                said = f"is almost the same as that of line {scan.lines[other]} (similarity about {similarity:.2f})"
+                findings.add(Problem("row", "near_duplicate", said, "Remove one, unless they differ in what matters.").at(scan.label, scan.lines[row]))
+    learned = set(scans["train"].ids) if "train" in scans else set()
+    for split in (split for split in HELD_OUT if learned and split in scans):
+        scan = scans[split]
+        for row, other, similarity in near_pairs(signatures["train"], signatures[split]):
+            if scan.ids[row] not in learned:
+                place = f"{scans['train'].label}:{scans['train'].lines[other]}"
+                said = f"is almost the same as one that is learned from, {place} (similarity about {similarity:.2f})"
+                findings.add(Problem("row", "near_leakage", said, "Remove one, unless they differ in what matters.").at(scan.label, scan.lines[row]))
 
 
 def _add_totals(findings: Findings, label: str, found: Statistics) -> None:

@@ -80,6 +80,7 @@ class SplitRows:
     def __init__(self, parts: Mapping[Split, Part], reading: Reading, seed: int) -> None:
         self._parts, self._reading, self._seed = parts, reading, seed
         self._held_out: list[Split | None] | None = None
+        self._num_rows: dict[Split, int] = {}
         self.findings: dict[Split, Findings] = {}
         self.ignored_columns: tuple[str, ...] = ()
 
@@ -96,12 +97,19 @@ class SplitRows:
 
     def rows(self, split: Split) -> Iterator[Row]:
         """The good rows of a split, after `scan` has seen them all."""
-        if self._held_out is None or (split != "train" and self._parts[split].portion is None):
-            yield from RowFile(self._parts[split].path, self._parts[split].label, self._reading)
-            return
-        train = self._parts["train"]
+        part = self._parts[split]
+        file, wanted = RowFile(part.path, part.label, self._reading), None if split == "train" else split
+        if self._has_own_file(split):
+            yield from file
+        else:
+            yield from (row for row, taken in zip(file, self._held_out or (), strict=True) if taken == wanted)
+
+    def numbers(self, split: Split) -> list[int]:
+        """Which of the good rows of its file a split holds, 0-based, after `scan` has seen them all."""
+        if self._has_own_file(split):
+            return list(range(self._num_rows[split]))
         wanted = None if split == "train" else split
-        yield from (row for row, taken in zip(RowFile(train.path, train.label, self._reading), self._held_out, strict=True) if taken == wanted)
+        return [number for number, taken in enumerate(self._held_out or ()) if taken == wanted]
 
     def refuse(self) -> None:
         """Stops where a file has errors.
@@ -113,6 +121,9 @@ class SplitRows:
         merged.merge(self.findings.values())
         merged.refuse()
 
+    def _has_own_file(self, split: Split) -> bool:
+        return self._held_out is None or (split != "train" and self._parts[split].portion is None)
+
     def _scan(self, split: Split, part: Part, each: Callable[[Split, Row], None] | None) -> Scan:
         file, scan = RowFile(part.path, part.label, self._reading), Scan(part.label)
         for row in file:
@@ -122,6 +133,7 @@ class SplitRows:
             if self._reading.subset:
                 scan.subsets.append(row.subset)
         self.findings[split] = file.findings
+        self._num_rows[split] = file.num_rows
         self.ignored_columns = tuple(sorted({*self.ignored_columns, *file.ignored_columns}))
         return scan
 

@@ -45,6 +45,15 @@ def test_equal_rows_and_leakage_are_warnings(tmp_path: Path) -> None:
     assert report.findings.num_errors == 0
 
 
+def test_rows_that_are_almost_the_same_are_warnings(tmp_path: Path) -> None:
+    """With how similar they are; exact ones are not told twice."""
+    words = " ".join(f"word{number}" for number in range(200))
+    report = report_of(tmp_path, [row(words), row("other"), row(f"{words} more"), row(words)], test=[row(f"{words} yet"), row(words)])
+    found = {finding.code: str(finding) for kept in report.findings.shown.values() for finding in kept}
+    assert report.findings.counts == {"duplicate": 1, "leakage": 1, "near_duplicate": 2, "near_leakage": 1}
+    assert found["near_leakage"].startswith("test.jsonl:1: row: is almost the same as one that is learned from, train.jsonl:1 (similarity about ")
+
+
 @pytest.mark.parametrize(
     ("output", "code"),
     [
