@@ -34,6 +34,7 @@ def plan_table(plan: ExperimentPlan, reused: Collection[str], seconds: float) ->
         f"{len(plan.jobs)} jobs in {len(plan.packs)} packs, {trained} to train and {len(plan.jobs) - trained} reused; {len(plan.bases)} bases to compare with.",
         f"{len(plan.prepared)} prepared datasets; {plan.parallelism} packs at a time; about {shown_time(seconds)}.",
         *(f"{name} {'is named twice' if name == first else f'equals {first}'}: done once." for name, first in plan.merged.items()),
+        *([f"{plan.leakage}."] if plan.leakage else []),
         *(f"{dataset.name} has bad rows and will fail: {dataset.problem}" for dataset in plan.datasets if dataset.problem),
     ]
     return Group(table, *(Text(line) for line in lines))

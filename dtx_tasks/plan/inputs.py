@@ -14,3 +14,5 @@ class ResolvedInputs(Record):
     datasets: dict[str, DatasetSource]
     groups: dict[str, Hyperparameters]
     scoring: Scoring
+    num_leaked_rows: int = 0
+    """Rows that are scored on and learned from too: the experiment allows it, or there are none."""

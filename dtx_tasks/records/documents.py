@@ -163,6 +163,8 @@ class ExperimentPlan(Record):
     bases: tuple[BaseDocument, ...]
     merged: dict[str, str]
     """Names of jobs that equal an earlier one, and the name of that one."""
+    leakage: str
+    """How many rows are scored on and learned from too, and why the author allows it; empty where there are none."""
     scoring: ScoringDocument
     selection: Selection
     resources: Resources

@@ -87,9 +87,9 @@ def resolve(experiment: FinetuneExperiment, catalog: Catalog, origin: Origin) ->
         "datasets": {name: dataset.source for name, dataset in found.items()},
         "groups": dict(_groups(lookup)),
         "scoring": _scoring(lookup),
+        "num_leaked_rows": _leakage(lookup, found),
     }
     _refuse_unscorable(lookup, inputs["datasets"])  # type: ignore[arg-type]
-    _refuse_leakage(lookup, found)
     _refuse_uneven(lookup, inputs["groups"])  # type: ignore[arg-type]
     if lookup.mistakes:
         raise SpecError("\n".join(mistake.text("the experiment") for mistake in lookup.mistakes), mistakes=lookup.mistakes)
@@ -149,13 +149,14 @@ def _scoring(lookup: _Lookup) -> Scoring:
     return Scoring()
 
 
-def _refuse_leakage(lookup: _Lookup, datasets: dict[str, ResolvedDataset]) -> None:
-    """A result on rows that were learned from says nothing; the author may know why it does not matter here."""
+def _leakage(lookup: _Lookup, datasets: dict[str, ResolvedDataset]) -> int:
+    """Rows that are scored on and learned from: a score on them says nothing, but the author may know why it does not matter here."""
     found = leaked_rows({name: dataset.scans for name, dataset in datasets.items()})
     if found and lookup.experiment.allow_leakage is None:
         problem = f"{len(found)} rows that are scored on are learned from too, the first is {found[0]}"
         remedy = "Remove them from the train split, or say why it does not matter here: `allow_leakage: REASON`."
         lookup.mistakes.append(Mistake("allow_leakage", problem, remedy))
+    return len(found)
 
 
 def _refuse_unscorable(lookup: _Lookup, datasets: dict[str, DatasetSource]) -> None:

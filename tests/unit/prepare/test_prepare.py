@@ -93,3 +93,30 @@ def test_question_that_leaves_no_room_for_an_answer_is_a_mistake(tmp_path: Path,
     rows = [{"instruction": "a", "output": "b"}, {"instruction": "long " * 50, "output": "b"}]
     with pytest.raises(DataError, match=r"rows.jsonl:2: row: the prompt alone has \d+ tokens, cutoff_len is 32"):
         trial_on(tmp_path, base, rows, cutoff_len=32).ready()
+
+
+def test_held_out_rows_are_scored_on_and_not_learned_from(tmp_path: Path, base: Path) -> None:
+    """Every row of the file goes to one split, of any format."""
+    shutil.copytree(base, tmp_path / "base")
+    rows = [{"messages": [{"role": "user", "content": f"q{number}"}, {"role": "assistant", "content": "a"}]} for number in range(10)]
+    (tmp_path / "rows.json").write_text(json.dumps(rows))
+    dataset = {"name": "rows", "format": "openai", "train": "rows.json", "validation": 0.2, "test": 3}
+    matrix = {"llms": [{"name": "local", "source": "base"}], "datasets": [dataset], "hyperparameters": [QUICK]}
+    made = make_trial(tmp_path, matrix=matrix).ready()
+    folder = Path(f"{made.layout.prepared(made.plan.prepared[0].prepared_id)}/files")
+    tokenizer = AutoTokenizer.from_pretrained(folder / "tokenizer")
+    learned = [tokenizer.decode(row["input_ids"]).split("\n")[1].removesuffix("<|im_end|>") for row in Dataset.from_file(str(folder / "train.arrow"))]
+    scored = [json.loads(line)["messages"][0]["content"] for split in ("validation", "test") for line in (folder / f"{split}.jsonl").read_text().splitlines()]
+    assert (len(learned), len(scored)) == (5, 5)
+    assert {*learned, *scored} == {f"q{number}" for number in range(10)}
+
+
+def test_several_turns_are_refused_with_their_line(tmp_path: Path, base: Path) -> None:
+    """Until the templates can write them."""
+    shutil.copytree(base, tmp_path / "base")
+    turns = [{"role": role, "content": "a"} for role in ("user", "assistant", "user", "assistant")]
+    (tmp_path / "rows.json").write_text(json.dumps([{"messages": turns}, {"messages": turns[:2]}]))
+    dataset = {"name": "rows", "format": "openai", "train": "rows.json", "test": 1}
+    matrix = {"llms": [{"name": "local", "source": "base"}], "datasets": [dataset], "hyperparameters": [QUICK]}
+    with pytest.raises(DataError, match=r"rows.json:1: row: conversations of several turns, and calls of tools, cannot be trained on yet"):
+        make_trial(tmp_path, matrix=matrix).ready()
