@@ -68,14 +68,14 @@ def tool_calls(fields: Fields, column: str, written: Any) -> list[dict[str, Any]
 def _call(fields: Fields, column: str, item: Any) -> dict[str, Any] | None:
     function = item.get("function", item) if isinstance(item, dict) else None
     name = function.get("name") if isinstance(function, dict) else None
-    if not isinstance(function, dict) or not isinstance(name, str) or not name:
+    if not isinstance(function, dict) or not isinstance(name, str) or not name or not _is_plain(name):
         fields.refuse(column, "bad_tool_call", f"is no call of a tool (got {shown(item)})", CALL_SAMPLE)
         return None
     arguments = _parsed(function.get("arguments", {}))
     if not isinstance(arguments, dict) or not _is_plain(arguments):
         fields.refuse(column, "bad_tool_call", f"the arguments of {name!r} are no JSON object (got {shown(function.get('arguments'))})", CALL_SAMPLE)
         return None
-    call_id = {"id": item["id"]} if isinstance(item.get("id"), str) else {}
+    call_id = {"id": fields.writable(column, item["id"])} if isinstance(item.get("id"), str) else {}
     return {**call_id, "type": "function", "function": {"name": name, "arguments": arguments}}
 
 

@@ -11,7 +11,7 @@ from dtx_tasks.dataset import Part, SplitRows
 from dtx_tasks.errors import Mistake, nearest
 from dtx_tasks.records import DatasetSource, FileSource, LLMSource, digest_of
 from dtx_tasks.spec import SPLITS, Subset, misfits, reading_of
-from dtx_tasks.storage import bring_file, is_remote, manifest, manifest_of, sha256_of
+from dtx_tasks.storage import DownloadError, bring_file, bring_page, is_remote, is_web, manifest, manifest_of, sha256_of
 
 if TYPE_CHECKING:
     from dtx_tasks.dataset import Scan
@@ -30,13 +30,11 @@ class Allowed:
     def find(self, written: str) -> Path | Mistake:
         """A file of this machine that was meant, or one on S3 brought here, if it may be read and is there."""
         try:
-            if is_remote(written):
-                return self.refused(written) or bring_file(written)
-            if "://" in written:
-                return Mistake("", f"this source cannot be reached yet (got {written!r})", "Use a local path or s3://BUCKET/KEY.")
-            return self._found(written)
+            return self._brought(written) if "://" in written else self._found(written)
         except FileNotFoundError:
             return Mistake("", f"is not there (got {written!r})", "Look at the bucket and at the key.")
+        except DownloadError as error:
+            return Mistake("", f"cannot be downloaded: {error} (got {written!r})", "Look at the address, or download it yourself and name the file.")
         except (OSError, RuntimeError, ValueError) as error:
             # A home of nobody, a circle of links, a name too long or with a NUL in it.
             return Mistake("", f"cannot be looked for: {error} (got {written!r})", "Name a file that can be read.")
@@ -51,6 +49,22 @@ class Allowed:
         if is_held and not {"", ".", ".."} & set(uri.removeprefix("s3://").split("/")):
             return None
         remedy = "Use `dtx submit`, or have the folder added to DTX_DATA_ROOTS."
+        return Mistake("", f"lies outside the folders that requests may read (got {uri!r})", remedy)
+
+    def _brought(self, uri: str) -> Path | Mistake:
+        """A file of another machine, brought here."""
+        if is_remote(uri):
+            return self.refused(uri) or bring_file(uri)
+        if is_web(uri):
+            return self._web_refused(uri) or bring_page(uri, may_redirect=self.roots is None)
+        return Mistake("", f"this source cannot be reached yet (got {uri!r})", "Use a local path, s3://BUCKET/KEY or https://HOST/FILE.")
+
+    def _web_refused(self, uri: str) -> Mistake | None:
+        """Why an address may not be asked; None where it may. A request must not make this machine look at others."""
+        is_held = self.roots is None or any(isinstance(root, str) and uri.startswith(f"{root}/") for root in self.roots)
+        if is_held and not (self.roots is not None and (".." in uri or "%" in uri)):
+            return None
+        remedy = "Use `dtx submit`, or have the beginning of the address added to DTX_DATA_ROOTS."
         return Mistake("", f"lies outside the folders that requests may read (got {uri!r})", remedy)
 
     def _found(self, written: str) -> Path | Mistake:

@@ -30,12 +30,15 @@ from dtx_tasks.storage.folders import (
     workplace,
 )
 from dtx_tasks.storage.local import local_path, sha256_of
+from dtx_tasks.storage.web import DownloadError, bring_page, is_web
 
 __all__ = [
     "Claim",
+    "DownloadError",
     "append_line",
     "bring",
     "bring_file",
+    "bring_page",
     "claim",
     "claim_within",
     "copy_folder",
@@ -45,6 +48,7 @@ __all__ = [
     "holder",
     "is_claimed",
     "is_remote",
+    "is_web",
     "link_folder",
     "list_names",
     "local_path",

@@ -71,7 +71,7 @@ def _said(fields: Fields, name: str, turn: dict[str, Any], role: str) -> Message
     calls = tool_calls(fields, name, turn["tool_calls"]) if role == "assistant" and turn.get("tool_calls") else []
     if not (calls and written is None):
         message["content"] = _content(fields, name, written, may_be_empty=bool(calls) or role in ("tool", "system"))
-    kept = {key: turn[key] for key in PASSED_ON if isinstance(turn.get(key), str)}
+    kept = {key: fields.writable(f"{name}.{key}", turn[key]) for key in PASSED_ON if isinstance(turn.get(key), str)}
     return {**message, **kept, **({"tool_calls": calls} if calls else {})}
 
 

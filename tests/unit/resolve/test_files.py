@@ -76,10 +76,10 @@ def test_path_in_a_root_is_found(tmp_path: Path) -> None:
     assert Allowed(None, (tmp_path / "a", tmp_path / "b")).find(str(path)) == path
 
 
-@pytest.mark.parametrize("written", ["https://host/a.jsonl", "hf://datasets/a"])
+@pytest.mark.parametrize("written", ["ftp://host/a.jsonl", "hf://datasets/a"])
 def test_url_of_rows_is_refused(tmp_path: Path, written: str) -> None:
     """With what to do instead."""
-    assert told(written, tmp_path) == f"this source cannot be reached yet (got {written!r}). Use a local path or s3://BUCKET/KEY."
+    assert told(written, tmp_path) == f"this source cannot be reached yet (got {written!r}). Use a local path, s3://BUCKET/KEY or https://HOST/FILE."
 
 
 @pytest.mark.parametrize("written", ["/data/\x00", "~nobody-of-this-name/a", "/" + "x" * 5000])

@@ -139,6 +139,12 @@ def test_reason_lets_such_rows_through_and_is_kept(tmp_path: Path) -> None:
     assert make_plan(found(tmp_path)).leakage == ""
 
 
+def test_rows_of_a_dataset_that_will_fail_do_not_leak(tmp_path: Path) -> None:
+    """Nothing of it is learned or scored on."""
+    path = str(FakeData(tmp_path).jsonl("bad.jsonl", [{"instruction": "a", "output": "b"}, {"instruction": "c"}]))
+    assert found(tmp_path, matrix=make_matrix(datasets=["rows", {"name": "bad", "train": path, "test": path}])).num_leaked_rows == 0
+
+
 @pytest.mark.parametrize(
     ("changes", "told_of_it"),
     [
