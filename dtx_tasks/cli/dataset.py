@@ -16,6 +16,7 @@ from dtx_tasks.dataset import RowFile, SplitRows, check_dataset, detect, importe
 from dtx_tasks.errors import SpecError, nearest
 from dtx_tasks.resolve import Allowed, dataset_parts, definition_mistakes
 from dtx_tasks.spec import Dataset, Format, Kind, Split, load_text, parse, reading_of
+from dtx_tasks.spec.llm import Template
 from dtx_tasks.spec.load import SpecDocument
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def check(
     column: ColumnNames = None,
     tag: TagWords = None,
     tokenizer: Annotated[Path | None, typer.Option(help="A folder with a tokenizer: counts tokens, and rows that are cut off. Needs transformers.")] = None,
-    template: Annotated[str, typer.Option(help="The template to count with; `tokenizer` is the tokenizer's own.")] = "tokenizer",
+    template: Annotated[Template, typer.Option(help="The template to count with; `tokenizer` is the tokenizer's own.")] = "tokenizer",
     cutoff_len: Annotated[int, typer.Option(min=8, help="The length limit in tokens.")] = 1024,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
     html: Annotated[Path | None, typer.Option(help="Write the report as a page.")] = None,
@@ -189,7 +190,7 @@ def _rows(parts: dict[Split, Part], reading: Reading, seed: int, split: Split) -
     return RowFile(parts[split].path, parts[split].label, reading)
 
 
-def _measure(folder: Path, template: str, cutoff_len: int) -> Callable[[Row], Measured]:
+def _measure(folder: Path, template: Template, cutoff_len: int) -> Callable[[Row], Measured]:
     """What a tokenizer makes of a row; transformers is imported only where it is asked for."""
     try:
         from dtx_tasks.prepare.measure import measure_with

@@ -47,7 +47,7 @@ WARNINGS = {
     "label_imbalance": "One of two labels is rare.",
     "long_row": "A row of very many characters.",
     "truncated": "Rows longer than the length limit: their ends are not learned.",
-    "unlearnable": "Rows whose question alone reaches the length limit: nothing of their answers would be learned.",
+    "unlearnable": "Rows of which nothing would be learned: their question alone reaches the length limit, or the template cannot write them.",
     "broken_text": "Text that was read in another encoding than it was written in.",
     "replacement_character": "U+FFFD, which stands where a character was lost.",
     "unread_column": "A column with a well-known name that this Dataset does not read.",

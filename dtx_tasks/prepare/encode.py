@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,8 @@ from dtx_tasks.errors import DataError
 from dtx_tasks.template import answer_ids, prompt_ids
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from dtx_tasks.dataset import Message, Row
     from dtx_tasks.template.render import Tokenizer
 
@@ -36,40 +39,47 @@ class Encoded:
         return len(self.labels) - self.labels.count(IGNORED_LABEL)
 
 
-def encode(tokenizer: Tokenizer, row: Row, cutoff_len: int, label: str) -> Encoded:
+def encode(tokenizer: Tokenizer, row: Row, cutoff_len: int) -> Encoded:
     """Tokenises a row.
 
     Args:
         tokenizer: With its chat template set.
         row: A conversation.
         cutoff_len: The most tokens.
-        label: What messages call the row's file.
 
     Raises:
         DataError: Nothing of the answer would be learned, or the row is no single turn of plain text.
     """
-    _refuse_several_turns(row, label)
+    _refuse_several_turns(row)
     prompt = prompt_ids(tokenizer, row.asked)
     answer = answer_ids(tokenizer, row.asked, row.answer)
     if len(prompt) >= cutoff_len:
-        problem = f"{label}:{row.line}: row: the prompt alone has {len(prompt)} tokens, cutoff_len is {cutoff_len}."
+        problem = f"the prompt alone has {len(prompt)} tokens, cutoff_len is {cutoff_len}."
         raise DataError(problem, "Nothing of the answer would be learned: raise cutoff_len or shorten the row.")
     ids = [*prompt, *answer]
     labels = [IGNORED_LABEL] * len(prompt) + answer
     return Encoded(ids[:cutoff_len], labels[:cutoff_len], len(ids) > cutoff_len)
 
 
-def scored_messages(row: Row, label: str) -> list[Message]:
+def scored_messages(row: Row) -> list[Message]:
     """The conversation that an answer is asked for.
 
     Raises:
         DataError: The row is no single turn of plain text.
     """
-    _refuse_several_turns(row, label)
+    _refuse_several_turns(row)
     return row.asked
 
 
-def _refuse_several_turns(row: Row, label: str) -> None:
+@contextmanager
+def told_with_place(label: str, row: Row) -> Iterator[None]:
+    """Puts the file and the line of a row in front of what is wrong with it."""
+    try:
+        yield
+    except DataError as error:
+        raise type(error)(f"{label}:{row.line}: row: {error.message}", error.hint) from None
+
+
+def _refuse_several_turns(row: Row) -> None:
     if not row.is_single_turn:
-        problem = f"{label}:{row.line}: row: conversations of several turns, and calls of tools, cannot be trained on yet."
-        raise DataError(problem, "Use rows with one question and one answer.")
+        raise DataError("conversations of several turns, and calls of tools, cannot be trained on yet.", "Use rows with one question and one answer.")

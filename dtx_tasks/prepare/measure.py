@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from transformers import AutoTokenizer
 
 from dtx_tasks.dataset import Measured
-from dtx_tasks.errors import SpecError
+from dtx_tasks.errors import DataError, SpecError
 from dtx_tasks.prepare.encode import encode
 from dtx_tasks.template import chat_template
 
@@ -17,10 +17,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from dtx_tasks.dataset import Row
+    from dtx_tasks.spec.llm import Template
     from dtx_tasks.template.render import Tokenizer
 
 
-def measure_with(folder: Path, template: str, cutoff_len: int) -> Callable[[Row], Measured]:
+def measure_with(folder: Path, template: Template, cutoff_len: int) -> Callable[[Row], Measured]:
     """What measures rows with a tokenizer.
 
     Args:
@@ -29,16 +30,18 @@ def measure_with(folder: Path, template: str, cutoff_len: int) -> Callable[[Row]
         cutoff_len: The most tokens.
 
     Raises:
-        SpecError: There is no tokenizer, or no such template.
+        SpecError: There is no tokenizer, or it has no template of its own.
     """
+    if not folder.is_dir():
+        raise SpecError(f"{folder} is no folder.", "Name one with a tokenizer in Hugging Face layout.")
     try:
         tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
         tokenizer.chat_template = chat_template(tokenizer, template)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, DataError) as error:
         raise SpecError(f"{folder} with the template {template!r} cannot be used: {' '.join(str(error).split())}") from None
     return partial(_measure, tokenizer, cutoff_len)
 
 
 def _measure(tokenizer: Tokenizer, cutoff_len: int, row: Row) -> Measured:
-    encoded = encode(tokenizer, row, cutoff_len, "")
+    encoded = encode(tokenizer, row, cutoff_len)
     return Measured(len(encoded.input_ids), encoded.num_trained_tokens, encoded.is_truncated)

@@ -14,7 +14,7 @@ from transformers import AutoTokenizer
 from dtx_tasks.dataset import Part, SplitRows
 from dtx_tasks.errors import ClaimedError, DataError, TransientError
 from dtx_tasks.plan import CODE_VERSIONS
-from dtx_tasks.prepare.encode import encode, scored_messages
+from dtx_tasks.prepare.encode import encode, scored_messages, told_with_place
 from dtx_tasks.prepare.record import prepared
 from dtx_tasks.records import FetchedLLM, Layout, PreparedDataset, PrepareDocument, SplitStatistics, digest_of
 from dtx_tasks.storage import bring, bring_file, claim, put_folder, read_record, remove, sha256_of, workplace, write_record
@@ -118,11 +118,16 @@ def _write_train(rows: Iterator[Row], tokenizer: Tokenizer, document: PrepareDoc
     totals = _Totals()
     with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_stream(sink, TRAIN_SCHEMA) as writer:
         for batch in iter(lambda: list(islice(rows, BATCH_ROWS)), []):
-            encoded = [encode(tokenizer, row, document.cutoff_len, label) for row in batch]
+            encoded = [_encoded(tokenizer, row, document.cutoff_len, label) for row in batch]
             totals.add(encoded)
             columns = [pa.array([getattr(row, name) for row in encoded], TRAIN_SCHEMA.field(name).type) for name in TRAIN_SCHEMA.names]
             writer.write_batch(pa.record_batch(columns, TRAIN_SCHEMA))
     return totals.statistics()
+
+
+def _encoded(tokenizer: Tokenizer, row: Row, cutoff_len: int, label: str) -> Encoded:
+    with told_with_place(label, row):
+        return encode(tokenizer, row, cutoff_len)
 
 
 @dataclass
@@ -149,7 +154,8 @@ def _write_scored(rows: Iterable[Row], label: str, path: Path) -> int:
     num_rows = 0
     with path.open("w", encoding="utf-8") as file:
         for row in rows:
-            line = {"row_id": row.row_id, "messages": scored_messages(row, label), "answer": row.answer}
+            with told_with_place(label, row):
+                line = {"row_id": row.row_id, "messages": scored_messages(row), "answer": row.answer}
             file.write(f"{json.dumps(line, ensure_ascii=False)}\n")
             num_rows += 1
     return num_rows

@@ -143,7 +143,7 @@ class Dataset(SpecModel):
     """What a row holds: `conversations` (sft), `preferences` (dpo), `labels` (kto), `prompts` (ppo), `text` (pt); by default as the columns say. 类型"""
 
     train: DataPath
-    """The file to learn from: a path, which counts from the file that names it, s3://BUCKET/KEY, or https://HOST/FILE#sha256=DIGEST. 训练集"""
+    """The file to learn from; a relative path counts from the file that names it. 训练集"""
 
     validation: HeldOut | None = None
     """What decides which job is best: a file, or rows taken out of the train file: a share (0.1), a number (200) or a subset. 验证集"""

@@ -105,6 +105,7 @@ def test_dataset_of_the_catalog_and_of_a_file(data: FakeData, monkeypatch: pytes
     ("arguments", "told"),
     [
         (["check", "nothing"], "There is no file and no Dataset 'nothing'. Known: rows."),
+        (["check", "rows", "--tokenizer", "nowhere"], "nowhere is no folder. Name one with a tokenizer in Hugging Face layout."),
         (["check", "rows", "--format", "text"], "rows says itself how it is read."),
         (["check", "a.jsonl", "--column", "q"], "--column 'q' is no pair. Write it as --column PART=NAME."),
         (["check", "a.jsonl", "--column", "qestion=q"], "columns.qestion: is not a known key"),
@@ -155,6 +156,19 @@ def test_registry_is_imported_and_replaces_nothing(data: FakeData, monkeypatch: 
     assert dtx(monkeypatch, "check", "datasets/one.yaml") == 0
     dtx(monkeypatch, "import", "lf/dataset_info.json")
     assert "one: left out: datasets/one.yaml exists already." in capsys.readouterr().out
+
+
+@needs_shared
+def test_tokens_are_counted_with_a_tokenizer(data: FakeData, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """How many are learned, and which rows are cut off or leave no room for an answer."""
+    data.jsonl("a.jsonl", [{"instruction": "ask", "output": output} for output in ("yes", "no " * 50)] + [{"instruction": "ask " * 50, "output": "no"}])
+    tokenizer = ["--tokenizer", str(SHARED / "oracle/tokenizers/qwen"), "--template", "chatml", "--cutoff-len", "32"]
+    found = report(monkeypatch, capsys, "a.jsonl", *tokenizer)
+    split = found["splits"]["train"]
+    assert (split["unit_of_lengths"], split["num_truncated"], split["num_tokens"] > split["num_trained_tokens"] > 0) == ("tokens", 1, True)
+    first = {code["code"]: code["first"][0] for code in found["findings"]}
+    assert first["truncated"]["line"] == 2
+    assert first["unlearnable"]["message"].startswith("the prompt alone has ")
 
 
 @needs_shared
