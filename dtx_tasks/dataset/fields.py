@@ -42,11 +42,18 @@ class Fields:
         values: The row as it was read.
         reading: Which part is in which column.
         problems: What was wrong so far; with any, nothing that was read means anything.
+        unread: Keys of its turns that nothing reads.
     """
 
     values: dict[str, Any]
     reading: Reading
     problems: list[Problem] = field(default_factory=list)
+    unread: set[str] = field(default_factory=set)
+
+    def note_unread(self, turn: dict[str, Any], read: set[str]) -> None:
+        """Notes the keys of a turn that hold something and are not read; Parquet gives every turn every key."""
+        if not turn.keys() <= read:
+            self.unread |= {str(key) for key in turn.keys() - read if turn[key] is not None}
 
     def refuse(self, column: str, code: str, message: str, hint: str = "") -> None:
         """Notes what is wrong."""

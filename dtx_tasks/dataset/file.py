@@ -51,6 +51,7 @@ class RowFile:
     findings: Findings = field(default_factory=Findings)
     num_rows: int = 0
     _seen: set[str] = field(default_factory=set)
+    _unread: dict[str, int] = field(default_factory=dict)
 
     def __iter__(self) -> Iterator[Row]:
         for raw in read_file(self.path):
@@ -84,6 +85,8 @@ class RowFile:
                 self.add(raw.line, problem)
             return None
         self._seen |= raw.values.keys()
+        for key in fields.unread - self._unread.keys():
+            self._unread[key] = raw.line
         return replace(row, subset=shown_subset(raw.values.get(self.reading.subset))) if self.reading.subset else row
 
     def _close(self) -> None:
@@ -94,6 +97,10 @@ class RowFile:
             return
         for name in {*self.reading.named, *filter(None, [self.reading.subset])} - self._seen:
             self.add(1, Problem(name, "absent_column", "no row has this column", nearest(name, self._seen)))
+        for key, line in self._unread.items():
+            self.add(
+                line, Problem(key, "unread_key", "turns have this key, and it is not read", "Nothing that it says has an effect: remove the turns it is about.")
+            )
         for name in sorted(WELL_KNOWN.intersection(self.ignored_columns)):
             self.add(1, Problem(name, "unread_column", "rows have this column, and it is not read", "Name it under `columns` of the Dataset if it matters."))
 

@@ -50,6 +50,7 @@ WARNINGS = {
     "unlearnable": "Rows of which nothing would be learned: their question alone reaches the length limit, or the template cannot write them.",
     "broken_text": "Text that was read in another encoding than it was written in.",
     "replacement_character": "U+FFFD, which stands where a character was lost.",
+    "unread_key": "A key of the turns that has no effect here, such as OpenAI's `weight`.",
     "unread_column": "A column with a well-known name that this Dataset does not read.",
 }
 CODES: dict[str, tuple[Severity, str]] = {

@@ -19,6 +19,9 @@ ROLES = {"user": "user", "assistant": "assistant", "observation": "tool", "funct
 PASSED_ON = ("name", "tool_call_id")
 """Keys of OpenAI's turns that some templates write."""
 
+DEVELOPER = "developer"
+"""What newer OpenAI models call the speaker of a system message."""
+
 
 def conversation_row(fields: Fields, line: int) -> Row:
     """One row of turns, and of two answers or of a label beside them."""
@@ -52,12 +55,22 @@ def _message(fields: Fields, name: str, turn: Any) -> Message | None:
     if tags["role"] not in turn:
         fields.refuse(name, "missing_field", f"a turn has no {tags['role']!r}", f"{nearest(tags['role'], map(str, turn))} Name it under `tags` of the Dataset.")
         return None
-    part = next((part for part in ROLES if tags[part] == turn[tags["role"]]), None)
+    fields.note_unread(turn, {tags["role"], tags["content"], "tool_calls", *PASSED_ON})
+    part = _speaker(fields, turn[tags["role"]])
     if part is None:
         known = nearest(str(turn[tags["role"]]), [tags[part] for part in ROLES])
         fields.refuse(name, "unknown_role", f"nobody here is called {shown(turn[tags['role']])}", f"{known} Name it under `tags` of the Dataset.")
         return None
+    if part == "system" and not turn.get(tags["content"]):
+        # As if there were none: the template's own counts, or that of the column.
+        return None
     return _called(fields, name, turn) if part == "function" else _said(fields, name, turn, ROLES[part])
+
+
+def _speaker(fields: Fields, word: Any) -> str | None:
+    tags = fields.reading.tags
+    found = next((part for part in ROLES if tags[part] == word), None)
+    return "system" if found is None and word == DEVELOPER and fields.reading.format == "openai" else found
 
 
 def _called(fields: Fields, name: str, turn: dict[str, Any]) -> Message:

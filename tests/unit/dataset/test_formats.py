@@ -97,6 +97,28 @@ def test_system_among_the_turns_is_preferred(tmp_path: Path) -> None:
     assert [message["content"] for message in read(tmp_path, row, "sharegpt").rows[0].messages] == ["turn", "a", "b"]
 
 
+def test_empty_system_turn_is_none(tmp_path: Path) -> None:
+    """The template's own counts then, or the column's."""
+    found = read(tmp_path, {"conversations": [said("system", ""), said("human", "a"), said("gpt", "b")]}, "sharegpt")
+    assert [message["role"] for message in found.rows[0].messages] == ["user", "assistant"]
+
+
+def test_developer_of_openai_is_the_system(tmp_path: Path) -> None:
+    """And nobody in other formats."""
+    turns = [{"role": "developer", "content": "s"}, user("a"), assistant("b")]
+    assert read(tmp_path, {"messages": turns}, "openai").rows[0].messages[0] == {"role": "system", "content": "s"}
+    tags = Tags(role="role", content="content", user="user", assistant="assistant")
+    assert read(tmp_path, {"conversations": turns}, "sharegpt", tags=tags).told[0].startswith("unknown_role: ")
+
+
+def test_keys_of_turns_that_are_not_read_are_told_once(tmp_path: Path) -> None:
+    """OpenAI's weight has no effect, and whoever wrote it should know; an empty key says nothing."""
+    messages = [{**user("a"), "refusal": None}, {**assistant("b"), "weight": 0}]
+    found = checked(FakeData(tmp_path).jsonl("a.jsonl", [{"messages": messages}] * 3), "openai")
+    assert (len(found.rows), found.findings.counts) == (3, {"unread_key": 1})
+    assert found.told[0].startswith("unread_key: a.jsonl:1: weight: turns have this key, and it is not read.")
+
+
 def test_column_that_is_left_out_is_not_read(tmp_path: Path) -> None:
     """`false` means that the author knows it is there."""
     row = {"conversations": [said("human", "a"), said("gpt", "b")], "tools": "[]", "system": "s"}
