@@ -87,6 +87,11 @@ def cache_folder() -> Path:
     return Path(os.environ.get("DTX_CACHE") or Path(tempfile.gettempdir()) / "dtx-cache")
 
 
+def max_download_bytes() -> int:
+    """The largest file that is downloaded from the web: DTX_MAX_DOWNLOAD_BYTES, else 20 GiB."""
+    return int(os.environ.get("DTX_MAX_DOWNLOAD_BYTES", str(20 << 30)))
+
+
 def scratch_folder() -> Path:
     """Where work for remote storage is done: DTX_SCRATCH, else beside temporary files."""
     return Path(os.environ.get("DTX_SCRATCH") or Path(tempfile.gettempdir()) / "dtx-scratch")

@@ -9,7 +9,7 @@ import traceback
 import typer
 from rich.console import Console
 
-from dtx_tasks.cli import doctor, embedded, experiment, remote, resources
+from dtx_tasks.cli import dataset, doctor, embedded, experiment, remote, resources
 from dtx_tasks.cli.remote import ExperimentCancelledError
 from dtx_tasks.errors import DtxError, SpecError
 from dtx_tasks.stack import StackError
@@ -18,8 +18,7 @@ from dtx_tasks.stack.rest import AirflowRefused, AirflowUnreachable
 app = typer.Typer(name="dtx", help="Batch fine-tuning of LLMs on Apache Airflow.", no_args_is_help=True, pretty_exceptions_enable=False)
 for commands in (experiment, embedded, doctor, remote):
     commands.add_to(app)
-resource_groups = resources.add_to(app)
-"""`dtx dataset` and its like, by their word: what one of them alone can do is added to it."""
+dataset.add_to(resources.add_to(app)["dataset"])
 
 REQUESTS_FAULT = (400, 404, 409, 422)
 """What was asked for is wrong, or not there."""

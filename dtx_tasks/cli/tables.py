@@ -38,6 +38,7 @@ def plan_table(plan: ExperimentPlan, reused: Collection[str], seconds: float) ->
         f"{len(plan.prepared)} prepared datasets; {plan.parallelism} packs at a time; about {shown_time(seconds)}.",
         *([f"From the catalog: {', '.join(used.label for used in plan.versions)}."] if plan.versions else []),
         *(f"{name} {'is named twice' if name == first else f'equals {first}'}: done once." for name, first in plan.merged.items()),
+        *([f"{plan.leakage}."] if plan.leakage else []),
         *(f"{dataset.name} has bad rows and will fail: {dataset.problem}" for dataset in plan.datasets if dataset.problem),
     ]
     return Group(table, *(Text(line) for line in lines))

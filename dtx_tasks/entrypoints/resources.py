@@ -230,10 +230,10 @@ def _checked(kind: Kind, document: SpecDocument, origin: Origin, team: str) -> _
 def _files(document: SpecDocument, spec: SpecModel, allowed: Allowed, catalog: Catalog) -> tuple[dict[str, str], str]:
     """Digests of the files that a definition names, and what is wrong with their rows."""
     if isinstance(spec, Dataset):
-        source, mistakes = resolve_dataset(spec, allowed)
-        if source is None:
-            raise _located(document, mistakes)
-        return files_of(source), source.problem
+        dataset = resolve_dataset(spec, allowed)
+        if isinstance(dataset, list):
+            raise _located(document, dataset)
+        return files_of(dataset.source), dataset.source.problem
     if isinstance(spec, LLM):
         found = resolve_llm(spec, allowed)
         if isinstance(found, Mistake):

@@ -15,3 +15,5 @@ class ResolvedInputs(Record):
     groups: dict[str, Hyperparameters]
     scoring: Scoring
     versions: tuple[ResourceVersion, ...] = ()
+    num_leaked_rows: int = 0
+    """Rows that are scored on and learned from too: the experiment allows it, or there are none."""

@@ -66,6 +66,7 @@ def make_plan(inputs: ResolvedInputs) -> ExperimentPlan:
         packs=tuple(_pack((job,), common, run) for job in jobs),
         bases=tuple(_base(llm, prepared, common, run) for llm in llms.values()),
         merged=merged,
+        leakage=f"{inputs.num_leaked_rows} rows are scored on and learned from too: {experiment.allow_leakage}" if inputs.num_leaked_rows else "",
         selection=experiment.selection,
         registered_name=experiment.registered_name or experiment.name.replace("/", "-").replace(":", "-"),
         versions=inputs.versions,

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from dtx_tasks.catalog import DATASETS, GROUPS, LLMS, SCORINGS, content_of, digest_of_version
+from dtx_tasks.dataset import leaked_rows
 from dtx_tasks.errors import Mistake, SpecError, nearest
 from dtx_tasks.plan import ResolvedInputs
 from dtx_tasks.records import Layout, ResourceVersion
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from dtx_tasks.catalog import Catalog, Kind
     from dtx_tasks.records import DatasetSource, LLMSource
+    from dtx_tasks.resolve.files import ResolvedDataset
     from dtx_tasks.spec import FinetuneExperiment, Hyperparameters
 
 Resource = TypeVar("Resource", bound=SpecModel)
@@ -108,11 +110,13 @@ def resolve(experiment: FinetuneExperiment, catalog: Catalog, origin: Origin) ->
         SpecError: With every mistake: unknown names, files that are missing or out of bounds.
     """
     lookup = _Lookup(experiment, catalog, origin)
+    llms, found = dict(_llms(lookup)), dict(_datasets(lookup))
     inputs = {
-        "llms": dict(_llms(lookup)),
-        "datasets": dict(_datasets(lookup)),
+        "llms": llms,
+        "datasets": {name: dataset.source for name, dataset in found.items()},
         "groups": dict(_groups(lookup)),
         "scoring": _scoring(lookup),
+        "num_leaked_rows": _leakage(lookup, found),
     }
     _refuse_unscorable(lookup, inputs["datasets"])  # type: ignore[arg-type]
     _refuse_uneven(lookup, inputs["groups"])  # type: ignore[arg-type]
@@ -136,14 +140,15 @@ def _llms(lookup: _Lookup) -> Iterator[tuple[str, LLMSource]]:
             yield name, found
 
 
-def _datasets(lookup: _Lookup) -> Iterator[tuple[str, DatasetSource]]:
+def _datasets(lookup: _Lookup) -> Iterator[tuple[str, ResolvedDataset]]:
     for path, name, dataset in lookup.definitions(Dataset, referred(lookup.experiment, "Dataset"), lookup.catalog.datasets):
         own = lookup.own(DATASETS, dataset)
-        source, mistakes = own.dataset(dataset) if own else resolve_dataset(dataset, lookup.allowed(DATASETS, dataset))
-        lookup.mistakes += [Mistake(f"{path}{mistake.key_path}", mistake.problem, mistake.remedy) for mistake in mistakes]
-        if source:
-            lookup.note(DATASETS, dataset, files_of(source))
-            yield name, source
+        found = own.dataset(dataset) if own else resolve_dataset(dataset, lookup.allowed(DATASETS, dataset))
+        if isinstance(found, list):
+            lookup.mistakes += [Mistake(f"{path}{mistake.key_path}", mistake.problem, mistake.remedy) for mistake in found]
+        else:
+            lookup.note(DATASETS, dataset, files_of(found.source))
+            yield name, found
 
 
 def _groups(lookup: _Lookup) -> Iterator[tuple[str, Hyperparameters]]:
@@ -169,6 +174,17 @@ def _scoring(lookup: _Lookup) -> Scoring:
             lookup.mistakes.append(Mistake("selection.metric", f"the Scoring does not measure it (got {metric!r})", remedy))
         return scoring
     return Scoring()
+
+
+def _leakage(lookup: _Lookup, datasets: dict[str, ResolvedDataset]) -> int:
+    """Rows that are scored on and learned from: a score on them says nothing, but the author may know why it does not matter here."""
+    # A Dataset with bad rows is not prepared: nothing of it is learned or scored on.
+    found = leaked_rows({name: dataset.scans for name, dataset in datasets.items() if not dataset.source.problem})
+    if found and lookup.experiment.allow_leakage is None:
+        problem = f"{len(found)} rows that are scored on are learned from too, the first is {found[0]}"
+        remedy = "Remove them from the train split, or say why it does not matter here: `allow_leakage: REASON`."
+        lookup.mistakes.append(Mistake("allow_leakage", problem, remedy))
+    return len(found)
 
 
 def _refuse_unscorable(lookup: _Lookup, datasets: dict[str, DatasetSource]) -> None:

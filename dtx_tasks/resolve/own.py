@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from dtx_tasks.errors import Mistake
 from dtx_tasks.records import DatasetSource, LLMSource
-from dtx_tasks.resolve.files import MADE, resolve_dataset, resolve_llm
+from dtx_tasks.resolve.files import MADE, ResolvedDataset, resolve_dataset, resolve_llm
 from dtx_tasks.spec import SPLITS
 from dtx_tasks.storage import is_remote, list_names
 
@@ -41,17 +41,17 @@ class OwnFiles:
     allowed: Allowed
     layout: Layout
 
-    def dataset(self, dataset: Dataset) -> tuple[DatasetSource | None, list[Mistake]]:
+    def dataset(self, dataset: Dataset) -> ResolvedDataset | list[Mistake]:
         """As `resolve_dataset`."""
-        source, mistakes = resolve_dataset(dataset, self.allowed)
-        if source and self._is_meant(source):
-            return source, []
+        found = resolve_dataset(dataset, self.allowed)
+        if isinstance(found, ResolvedDataset) and self._is_meant(found.source):
+            return found
         handed: dict[str, str] = {split: self._handed_over(split, written) for split in SPLITS if (written := dataset.path_of(split))}
         if all(handed.values()):
-            again, _ = resolve_dataset(dataset.model_copy(update=handed), self.allowed)
-            if again and files_of(again) == self.version.files:
-                return again, []
-        return None, self._changed(source) if source else mistakes
+            again = resolve_dataset(dataset.model_copy(update=handed), self.allowed)
+            if isinstance(again, ResolvedDataset) and files_of(again.source) == self.version.files:
+                return again
+        return self._changed(found.source) if isinstance(found, ResolvedDataset) else found
 
     def llm(self, llm: LLM) -> LLMSource | Mistake:
         """As `resolve_llm`."""

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
     from dtx_tasks.spec import Scoring
 
-Messages = list[dict[str, str]]
+Conversation = tuple[list[dict[str, Any]], list[dict[str, Any]] | None]
+"""Messages as OpenAI's API has them, and the functions that may be called, if the row speaks of any."""
 
 
 class Generator:
@@ -39,7 +40,7 @@ class Generator:
         device = "cuda" if torch.cuda.is_available() else "cpu"
         self.model: PreTrainedModel = model.to(device).eval()
 
-    def answer(self, conversations: list[Messages], scoring: Scoring) -> list[str]:
+    def answer(self, conversations: list[Conversation], scoring: Scoring) -> list[str]:
         """What the model writes to each conversation.
 
         Args:
@@ -49,7 +50,7 @@ class Generator:
         Returns:
             As many texts, in the same order.
         """
-        prompts = [prompt_ids(self.tokenizer, messages) for messages in conversations]
+        prompts = [prompt_ids(self.tokenizer, messages, tools) for messages, tools in conversations]
         # Prompts of like length together: less padding. Longest first, so that memory runs out at once or never.
         order = sorted(range(len(prompts)), key=lambda index: (-len(prompts[index]), index))
         answers = [""] * len(prompts)

@@ -37,6 +37,14 @@ def test_files_of_a_definition_are_uploaded(tmp_path: Path) -> None:
     assert Path(dataset["train"]).name == "a.jsonl"
 
 
+def test_rows_held_out_need_no_upload_of_their_own(tmp_path: Path) -> None:
+    """They are part of the train file."""
+    FakeData(tmp_path).text("a.jsonl", "rows")
+    data = {"name": "d", "train": "a.jsonl", "validation": 0.1, "test": {"subset": "held"}}
+    (dataset,) = handed(tmp_path, spec(datasets=[data]))["matrix"]["datasets"]
+    assert (Path(dataset["train"]).read_text(), dataset["validation"], dataset["test"]) == ("rows", 0.1, {"subset": "held"})
+
+
 def test_names_stay_names(tmp_path: Path) -> None:
     """The platform knows them; nothing is uploaded, and the rest of the spec is as it was."""
     data = spec(seeds=[1])

@@ -71,6 +71,15 @@ def test_report_says_what_came_of_it(tmp_path: Path) -> None:
     assert store.plan.plan_id in page
 
 
+def test_leakage_that_was_allowed_is_said(tmp_path: Path) -> None:
+    """With its reason, as text: whoever reads the scores should know."""
+    store = finished(tmp_path)
+    leaky = Store(store.root, store.plan.model_copy(update={"leakage": "3 rows are scored on and learned from too: <b>on purpose</b>"}))
+    assert "3 rows are scored on and learned from too: &lt;b&gt;on purpose&lt;/b&gt;." in html(leaky)
+    assert "3 rows are scored on and learned from too" in markdown(leaky)
+    assert "learned from too" not in html(store)
+
+
 def test_user_text_is_shown_and_never_run(tmp_path: Path) -> None:
     """Neither by the browser nor by the template."""
     store = finished(tmp_path, name="{{ 7*7 }}", description=EVIL)
