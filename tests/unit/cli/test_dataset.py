@@ -161,9 +161,9 @@ def test_registry_is_imported_and_replaces_nothing(data: FakeData, monkeypatch: 
 @needs_shared
 def test_tokens_are_counted_with_a_tokenizer(data: FakeData, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """How many are learned, which rows are cut off, and which the template cannot write."""
-    rows: list[dict[str, str]] = [{"instruction": "ask", "output": output} for output in ("yes", "no " * 99)]
+    rows: list[dict[str, str]] = [{"instruction": "ask", "output": output} for output in ("yes", "no " * 200)]
     data.jsonl("a.jsonl", [*rows, {"instruction": "What is in <image>?", "output": "no"}])
-    tokenizer = ["--tokenizer", str(SHARED / "oracle/tokenizers/qwen"), "--template", "llava", "--cutoff-len", "64"]
+    tokenizer = ["--tokenizer", str(SHARED / "oracle/tokenizers/qwen"), "--template", "llava", "--cutoff-len", "160"]
     found = report(monkeypatch, capsys, "a.jsonl", *tokenizer)
     split = found["splits"]["train"]
     assert (split["unit_of_lengths"], split["num_truncated"], split["num_tokens"] > split["num_trained_tokens"] > 0) == ("tokens", 1, True)
