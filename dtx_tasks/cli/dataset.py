@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,7 +15,8 @@ from dtx_tasks.catalog import config_folder, load_catalog
 from dtx_tasks.cli.rows import report_table, shown_row
 from dtx_tasks.dataset import RowFile, SplitRows, check_dataset, detect, imported
 from dtx_tasks.errors import SpecError, nearest
-from dtx_tasks.resolve import Allowed, dataset_parts, definition_mistakes
+from dtx_tasks.extension import rewriter
+from dtx_tasks.resolve import Allowed, dataset_parts, definition_mistakes, resolve_plugins
 from dtx_tasks.spec import Dataset, Format, Kind, Split, load_text, parse, reading_of
 from dtx_tasks.spec.llm import Template
 from dtx_tasks.spec.load import SpecDocument
@@ -22,7 +24,7 @@ from dtx_tasks.spec.load import SpecDocument
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from dtx_tasks.dataset import Measured, Part, Row
+    from dtx_tasks.dataset import Measured, Part, Rewrite, Row
     from dtx_tasks.spec import Reading
 
 WRONG_ROWS = 2
@@ -53,9 +55,9 @@ def check(
     html: Annotated[Path | None, typer.Option(help="Write the report as a page.")] = None,
 ) -> None:
     """Read every row, and say what is wrong with which; ends with 2 where a row cannot be used."""
-    dataset, parts, reading = _found(where, row_format, kind, column, tag)
+    found = _found(where, row_format, kind, column, tag)
     measure = _measure(tokenizer, template, cutoff_len) if tokenizer else None
-    report = check_dataset(dataset.name, parts, reading, dataset.split_seed, measure)
+    report = check_dataset(found.dataset.name, found.parts, found.reading, found.dataset.split_seed, measure, found.rewrite)
     if as_json:
         typer.echo(json.dumps(report.as_dict(), indent=1, ensure_ascii=False))
     else:
@@ -77,11 +79,11 @@ def preview(
     tag: TagWords = None,
 ) -> None:
     """Show the first rows as the conversations that they stand for."""
-    dataset, parts, reading = _found(where, row_format, kind, column, tag)
-    if split not in parts:
-        raise SpecError(f"{dataset.name} has no {split} split.", f"It has {', '.join(parts)}.")
+    found = _found(where, row_format, kind, column, tag)
+    if split not in found.parts:
+        raise SpecError(f"{found.dataset.name} has no {split} split.", f"It has {', '.join(found.parts)}.")
     console, num_shown = Console(), 0
-    for row in _rows(parts, reading, dataset.split_seed, split):
+    for row in _rows(found, split):
         console.print(shown_row(row))
         num_shown += 1
         if num_shown == number:
@@ -118,9 +120,17 @@ def _yaml(dataset: dict[str, Any], notes: tuple[str, ...]) -> str:
     return comments + yaml.safe_dump(dataset, sort_keys=False, allow_unicode=True, width=160)
 
 
-def _found(
-    where: str, row_format: Format | None, kind: Kind | None, column: list[str] | None, tag: list[str] | None
-) -> tuple[Dataset, dict[Split, Part], Reading]:
+@dataclass(frozen=True)
+class _Found:
+    """A Dataset, where its rows are, and how they are made and read."""
+
+    dataset: Dataset
+    parts: dict[Split, Part]
+    reading: Reading
+    rewrite: Rewrite | None
+
+
+def _found(where: str, row_format: Format | None, kind: Kind | None, column: list[str] | None, tag: list[str] | None) -> _Found:
     """What is meant: a file of rows, a definition in a file, or a name of the catalog."""
     path = Path(where)
     columns, tags = _pairs(column, "--column"), _pairs(tag, "--tag")
@@ -131,10 +141,11 @@ def _found(
     else:
         dataset, folder = _defined(path, where)
     parts, mistakes = dataset_parts(dataset, Allowed(folder, None))
-    mistakes = [*definition_mistakes(dataset), *mistakes]
+    plugins, mistakes_of_plugins = resolve_plugins(dataset)
+    mistakes = [*definition_mistakes(dataset), *mistakes, *mistakes_of_plugins]
     if mistakes:
         raise SpecError("\n".join(mistake.text(where) for mistake in mistakes))
-    return dataset, parts, reading_of(dataset.format, dataset.kind, dataset.columns, dataset.tags)
+    return _Found(dataset, parts, reading_of(dataset.format, dataset.kind, dataset.columns, dataset.tags), rewriter(plugins))
 
 
 def _of_rows(path: Path, row_format: Format | None, kind: Kind | None, columns: dict[str, str], tags: dict[str, str]) -> Dataset:
@@ -177,13 +188,13 @@ def _text(path: Path) -> str:
         raise SpecError(f"{path}: cannot be read: {error.strerror}.") from None
 
 
-def _rows(parts: dict[Split, Part], reading: Reading, seed: int, split: Split) -> Any:
+def _rows(found: _Found, split: Split) -> Any:
     """The rows of a split; a whole file is read no further than it is shown."""
-    if any(part.portion is not None for part in parts.values()):
-        rows = SplitRows(parts, reading, seed)
+    if any(part.portion is not None for part in found.parts.values()):
+        rows = SplitRows(found.parts, found.reading, found.dataset.split_seed, found.rewrite)
         rows.scan()
         return rows.rows(split)
-    return RowFile(parts[split].path, parts[split].label, reading)
+    return RowFile(found.parts[split].path, found.parts[split].label, found.reading, found.rewrite)
 
 
 def _measure(folder: Path, template: Template, cutoff_len: int) -> Callable[[Row], Measured]:

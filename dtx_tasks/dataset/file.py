@@ -10,12 +10,14 @@ from dtx_tasks.dataset.findings import Findings
 from dtx_tasks.dataset.formats import FORMATS
 from dtx_tasks.dataset.media import media_problems
 from dtx_tasks.dataset.read import RawRow, Unreadable, read_file
+from dtx_tasks.dataset.rewrite import RewriteError
 from dtx_tasks.errors import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from dtx_tasks.dataset.rewrite import Rewrite
     from dtx_tasks.dataset.row import Row
     from dtx_tasks.spec import Reading
 
@@ -41,6 +43,7 @@ class RowFile:
         path: The file.
         label: What messages call it.
         reading: How its rows are read.
+        rewrite: What changes them before they are read by their format.
         findings: What is wrong so far.
         num_rows: Good rows so far.
     """
@@ -48,19 +51,33 @@ class RowFile:
     path: Path
     label: str
     reading: Reading
+    rewrite: Rewrite | None = None
     findings: Findings = field(default_factory=Findings)
     num_rows: int = 0
     _seen: set[str] = field(default_factory=set)
     _unread: dict[str, int] = field(default_factory=dict)
 
     def __iter__(self) -> Iterator[Row]:
+        try:
+            for raw in self.rewrite(self.raw_rows()) if self.rewrite else self.raw_rows():
+                if (row := self._row(raw)) is not None:
+                    self.num_rows += 1
+                    yield row
+        except RewriteError as error:
+            self.add(error.line, error.problem)
+        else:
+            self._close()
+
+    def raw_rows(self) -> Iterator[RawRow]:
+        """The rows as they stand in the file; places that cannot be read, and values that are no rows, are noted."""
         for raw in read_file(self.path):
             if isinstance(raw, Unreadable):
                 self.add(raw.line, Problem(f"character {raw.column}", raw.code, raw.problem, raw.hint))
-            elif (row := self._row(raw)) is not None:
-                self.num_rows += 1
-                yield row
-        self._close()
+            elif isinstance(raw.values, dict):
+                yield raw
+            else:
+                said, hint = f"the row is a {type(raw.values).__name__}, not an object", f"A row looks like {SAMPLES[self.reading.format]}."
+                self.add(raw.line, Problem("row", "not_an_object", said, hint))
 
     @property
     def ignored_columns(self) -> tuple[str, ...]:
@@ -72,10 +89,6 @@ class RowFile:
         self.findings.add(problem.at(self.label, line))
 
     def _row(self, raw: RawRow) -> Row | None:
-        if not isinstance(raw.values, dict):
-            said, hint = f"the row is a {type(raw.values).__name__}, not an object", f"A row looks like {SAMPLES[self.reading.format]}."
-            self.add(raw.line, Problem("row", "not_an_object", said, hint))
-            return None
         fields = Fields(raw.values, self.reading)
         row = FORMATS[self.reading.format](fields, raw.line)
         if row.files and not fields.problems:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from dtx_tasks.dataset.near import Signature
+    from dtx_tasks.dataset.rewrite import Rewrite
     from dtx_tasks.dataset.row import Row
     from dtx_tasks.dataset.splits import Part, Scan
     from dtx_tasks.spec import Reading, Split
@@ -140,7 +141,14 @@ class DatasetReport:
         return environment.get_template("report.html.jinja").render(it=self.as_dict())
 
 
-def check_dataset(name: str, parts: Mapping[Split, Part], reading: Reading, seed: int, measure: Callable[[Row], Measured] | None = None) -> DatasetReport:
+def check_dataset(
+    name: str,
+    parts: Mapping[Split, Part],
+    reading: Reading,
+    seed: int,
+    measure: Callable[[Row], Measured] | None = None,
+    rewrite: Rewrite | None = None,
+) -> DatasetReport:
     """Reads every row of a Dataset and says all that is known about them.
 
     Args:
@@ -149,11 +157,12 @@ def check_dataset(name: str, parts: Mapping[Split, Part], reading: Reading, seed
         reading: How they are read.
         seed: Which rows a share or a number takes.
         measure: What a tokenizer makes of a row; raises DataError for a row that nothing can be learned from.
+        rewrite: What changes rows before they are read by their format.
     """
     # Airflow's parser imports this module, and should not wait for numpy.
     from dtx_tasks.dataset.near import Signatures
 
-    rows, statistics = SplitRows(parts, reading, seed), dict[str, Statistics]()
+    rows, statistics = SplitRows(parts, reading, seed, rewrite), dict[str, Statistics]()
     findings, labels = Findings(), {split: part.label for split, part in parts.items()}
     signatures = {part.label: Signatures() for part in parts.values()}
 

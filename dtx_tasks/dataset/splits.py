@@ -6,18 +6,20 @@ import hashlib
 from array import array
 from collections import Counter
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 from dtx_tasks.dataset.fields import Problem
 from dtx_tasks.dataset.file import RowFile
 from dtx_tasks.dataset.findings import Findings
-from dtx_tasks.errors import nearest
+from dtx_tasks.errors import DataError, nearest
 from dtx_tasks.spec import HELD_OUT, Subset
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from dtx_tasks.dataset.rewrite import Rewrite
     from dtx_tasks.dataset.row import Row
     from dtx_tasks.spec import Reading, Split
 
@@ -75,10 +77,12 @@ class SplitRows:
         parts: Where each split's rows are.
         reading: How they are read.
         seed: Which rows a share or a number takes.
+        rewrite: What changes them before they are read by their format; must do the same each time.
     """
 
-    def __init__(self, parts: Mapping[Split, Part], reading: Reading, seed: int) -> None:
-        self._parts, self._reading, self._seed = parts, reading, seed
+    def __init__(self, parts: Mapping[Split, Part], reading: Reading, seed: int, rewrite: Rewrite | None = None) -> None:
+        self._parts, self._reading, self._seed, self._rewrite = parts, reading, seed, rewrite
+        self._first_ids: dict[Path, array[int]] = {}
         self._held_out: list[Split | None] | None = None
         self._num_rows: dict[Split, int] = {}
         self.findings: dict[Split, Findings] = {}
@@ -97,8 +101,10 @@ class SplitRows:
 
     def rows(self, split: Split) -> Iterator[Row]:
         """The good rows of a split, after `scan` has seen them all."""
-        part = self._parts[split]
-        file, wanted = RowFile(part.path, part.label, self._reading), None if split == "train" else split
+        part, wanted = self._parts[split], None if split == "train" else split
+        file: Iterable[Row] = self._file(part)
+        if self._rewrite:
+            file = _same(file, self._first_ids[part.path], part.label)
         if self._has_own_file(split):
             yield from file
         else:
@@ -124,8 +130,11 @@ class SplitRows:
     def _has_own_file(self, split: Split) -> bool:
         return self._held_out is None or (split != "train" and self._parts[split].portion is None)
 
+    def _file(self, part: Part) -> RowFile:
+        return RowFile(part.path, part.label, self._reading, self._rewrite)
+
     def _scan(self, split: Split, part: Part, each: Callable[[Split, Row], None] | None) -> Scan:
-        file, scan = RowFile(part.path, part.label, self._reading), Scan(part.label)
+        file, scan = self._file(part), Scan(part.label)
         for row in file:
             scan.add(int(row.row_id, 16), row.line, sum(map(len, row.texts)))
             if each:
@@ -133,6 +142,8 @@ class SplitRows:
             if self._reading.subset:
                 scan.subsets.append(row.subset)
         self.findings[split] = file.findings
+        if self._rewrite:
+            self._first_ids[part.path] = scan.ids
         self._num_rows[split] = file.num_rows
         self.ignored_columns = tuple(sorted({*self.ignored_columns, *file.ignored_columns}))
         return scan
@@ -160,6 +171,21 @@ class SplitRows:
         if not scans[None].ids:
             said = Problem("file", "no_rows", f"all {len(whole.ids)} rows are held out, nothing is left to learn from", "Hold fewer rows out.")
             findings.add(said.at(label, 1))
+
+
+def _same(rows: Iterable[Row], ids: Iterable[int], label: str) -> Iterator[Row]:
+    """Rows that were made anew, if they are those that were made and checked before.
+
+    Raises:
+        DataError: They are not.
+    """
+    for row, row_id in zip_longest(rows, ids):
+        if row is None or int(row.row_id, 16) != row_id:
+            place = f"{label}:{row.line}" if row else label
+            raise DataError(
+                f"{place}: the plugins gave other rows when they ran again.", "The same file must give the same rows: have them draw from a fixed seed."
+            )
+        yield row
 
 
 def held_out(ids: Sequence[int], portions: Mapping[Split, Portion], seed: int, subsets: Sequence[str | None]) -> list[Split | None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ from transformers import AutoTokenizer
 
 from dtx_tasks.dataset import Part, SplitRows
 from dtx_tasks.errors import ClaimedError, DataError, TransientError
+from dtx_tasks.extension import rewriter
 from dtx_tasks.plan import CODE_VERSIONS
 from dtx_tasks.prepare.encode import encoded_row, num_trained_tokens, scored_row, told_with_place
 from dtx_tasks.prepare.record import prepared
@@ -47,7 +49,8 @@ def prepare(document: PrepareDocument, layout: Layout, owner: str) -> PreparedDa
 
     Raises:
         ClaimedError: Another process is preparing it.
-        DataError: Rows are wrong, or a file has changed since the plan was made.
+        DataError: Rows are wrong, a plugin stopped, or a file has changed since the plan was made.
+        SpecError: A plugin is missing here, or is here in another version.
         TransientError: The base LLM is not on storage.
     """
     base = read_record(f"{layout.llm(document.llm.llm_id)}/fetched.json", FetchedLLM)
@@ -92,6 +95,7 @@ def _prepare(document: PrepareDocument, base: FetchedLLM, layout: Layout, held: 
         train=train,
         num_scored_rows=num_scored_rows,
         ignored_columns=rows.ignored_columns,
+        plugins=document.dataset.plugins,
     )
     held.check()
     write_record(f"{folder}/prepared.json", record)
@@ -106,10 +110,16 @@ def _checked_rows(dataset: DatasetSource) -> SplitRows:
         if not path.is_file() or sha256_of(path) != file.sha256:
             raise DataError(f"{file.label} has changed since the experiment was planned.", "Start the experiment again.")
         parts[split] = Part(path, file.label, file.portion)
-    rows = SplitRows(parts, dataset.reading, dataset.split_seed)
-    rows.scan()
+    rows = SplitRows(parts, dataset.reading, dataset.split_seed, rewriter(dataset.plugins))
+    # Rows that no plugin has touched were looked at when the experiment was planned.
+    rows.scan(partial(_refuse_files, parts) if dataset.plugins else None)
     rows.refuse()
     return rows
+
+
+def _refuse_files(parts: dict[Split, Part], split: Split, row: Row) -> None:
+    if row.files:
+        raise DataError(f"{parts[split].label}:{row.line}: row: images, videos and audios cannot be trained on yet.", "Have a plugin leave such rows out.")
 
 
 def _write_train(rows: Iterator[Row], tokenizer: Tokenizer, document: PrepareDocument, path: Path) -> SplitStatistics:

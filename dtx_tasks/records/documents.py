@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from dtx_tasks.records.base import Record, digest_of
 from dtx_tasks.spec import Columns, Format, Hyperparameters, Kind, Reading, Resources, Scoring, Selection, Split, Subset, Tags, reading_of
@@ -60,6 +60,21 @@ class FileSource(Record):
     """What is taken out of the file; None for all that nothing else takes."""
 
 
+class PluginSource(Record):
+    """A plugin of a Dataset, resolved."""
+
+    name: str
+    version: str
+    """As its package declares it: what is prepared with another one is prepared anew."""
+    parameters: dict[str, Any]
+    """All of them, the plugin's defaults filled in."""
+
+    @property
+    def label(self) -> str:
+        """What a person reads: `drop-short 1.0`."""
+        return f"{self.name} {self.version}"
+
+
 class DatasetSource(Record):
     """A Dataset, resolved."""
 
@@ -72,7 +87,9 @@ class DatasetSource(Record):
     split_seed: int
     files: dict[Split, FileSource]
     problem: str
-    """What is wrong with its rows, empty when nothing is."""
+    """What is wrong with its rows, empty when nothing is; with plugins, what is wrong with its files."""
+    plugins: tuple[PluginSource, ...] = ()
+    """What rewrites its rows, in this order; with any, rows and characters of its files are counted before that."""
 
     @property
     def digest(self) -> str:
@@ -98,7 +115,8 @@ class DatasetSource(Record):
     def _rows(self) -> list[object]:
         """How rows are read and taken apart."""
         portions = {split: file.model_dump()["portion"] for split, file in self.files.items() if file.portion is not None}
-        return [self.reading.identity, *([portions, self.split_seed] if portions else [])]
+        plugins = [plugin.model_dump() for plugin in self.plugins]
+        return [self.reading.identity, *([portions, self.split_seed] if portions else []), *([{"plugins": plugins}] if plugins else [])]
 
 
 class StageDocument(Record):

@@ -5,6 +5,7 @@ from dtx_tasks.resolve.finished import finished_jobs, tokens_per_s
 from dtx_tasks.resolve.groups import merged_values
 from dtx_tasks.resolve.inputs import Origin, resolve
 from dtx_tasks.resolve.own import files_of
+from dtx_tasks.resolve.plugins import resolve_plugins
 from dtx_tasks.resolve.references import names_of
 
 __all__ = [
@@ -19,5 +20,6 @@ __all__ = [
     "resolve",
     "resolve_dataset",
     "resolve_llm",
+    "resolve_plugins",
     "tokens_per_s",
 ]

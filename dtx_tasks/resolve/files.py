@@ -10,11 +10,14 @@ from dtx_tasks.catalog.recipes import MADE_MODELS
 from dtx_tasks.dataset import Part, SplitRows
 from dtx_tasks.errors import Mistake, nearest
 from dtx_tasks.records import DatasetSource, FileSource, LLMSource, digest_of
+from dtx_tasks.resolve.plugins import counted, resolve_plugins
 from dtx_tasks.spec import SPLITS, Subset, misfits, reading_of
 from dtx_tasks.storage import DownloadError, bring_file, bring_page, is_remote, is_web, manifest, manifest_of, sha256_of
 
 if TYPE_CHECKING:
     from dtx_tasks.dataset import Scan
+    from dtx_tasks.records import PluginSource
+    from dtx_tasks.resolve.plugins import Counts
     from dtx_tasks.spec import LLM, Dataset, Kind, Split
 
 MADE = "made:"
@@ -137,13 +140,11 @@ class ResolvedDataset:
 
     Attributes:
         source: What the plan takes on.
-        rows: The rows themselves.
-        scans: Every split's rows by their hashes; of train only those that are learned from.
+        scans: Every split's rows by their hashes; of train only those that are learned from. None where plugins will make the rows.
     """
 
     source: DatasetSource
-    rows: SplitRows
-    scans: dict[Split, Scan]
+    scans: dict[Split, Scan] | None
 
 
 def resolve_dataset(dataset: Dataset, allowed: Allowed) -> ResolvedDataset | list[Mistake]:
@@ -154,27 +155,37 @@ def resolve_dataset(dataset: Dataset, allowed: Allowed) -> ResolvedDataset | lis
         `prepare` refuses this one Dataset and leaves the others alone.
     """
     reading = reading_of(dataset.format, dataset.kind, dataset.columns, dataset.tags)
+    plugins, mistakes_of_plugins = resolve_plugins(dataset)
     parts, mistakes = dataset_parts(dataset, allowed)
-    mistakes = [*definition_mistakes(dataset), *_untrainable(reading.kind), *mistakes]
+    mistakes = [*definition_mistakes(dataset), *_untrainable(reading.kind), *mistakes, *mistakes_of_plugins]
     if mistakes:
         return mistakes
+    if plugins:
+        counts, problem = counted(parts, reading)
+        return ResolvedDataset(_source(dataset, parts, counts, problem, plugins), None)
     rows, has_files = SplitRows(parts, reading, dataset.split_seed), set[bool]()
     scans = rows.scan(lambda _, row: has_files.add(bool(row.files)))
     if True in has_files:
         remedy = "`dtx dataset check` checks such rows; leave the columns out, `images: false`, to learn from their text alone."
         return [Mistake(".columns", "its rows have images, videos or audios, which cannot be trained on yet", remedy)]
-    source = DatasetSource(
+    problem = next((findings.first_error for findings in rows.findings.values() if findings.num_errors), "")
+    source = _source(dataset, parts, {split: (len(scan.ids), sum(scan.lengths)) for split, scan in scans.items()}, problem)
+    return ResolvedDataset(source, {**scans, "train": scans["train"].first(dataset.max_samples)})
+
+
+def _source(dataset: Dataset, parts: dict[Split, Part], counts: dict[Split, Counts], problem: str, plugins: tuple[PluginSource, ...] = ()) -> DatasetSource:
+    return DatasetSource(
         name=dataset.name,
         format=dataset.format,
-        kind=reading.kind,
+        kind=reading_of(dataset.format, dataset.kind, dataset.columns, dataset.tags).kind,
         columns=dataset.columns,
         tags=dataset.tags,
         max_samples=dataset.max_samples,
         split_seed=dataset.split_seed,
-        files={split: _file_source(parts[split], scan, dataset.path_of(split) or dataset.train) for split, scan in scans.items()},
-        problem=next((findings.first_error for findings in rows.findings.values() if findings.num_errors), ""),
+        files={split: _file_source(part, counts[split], dataset.path_of(split) or dataset.train) for split, part in parts.items()},
+        problem=problem,
+        plugins=plugins,
     )
-    return ResolvedDataset(source, rows, {**scans, "train": scans["train"].first(dataset.max_samples)})
 
 
 def dataset_parts(dataset: Dataset, allowed: Allowed) -> tuple[dict[Split, Part], list[Mistake]]:
@@ -224,13 +235,13 @@ def _wrong_subsets(dataset: Dataset) -> list[Mistake]:
     return []
 
 
-def _file_source(part: Part, scan: Scan, written: str) -> FileSource:
+def _file_source(part: Part, counts: Counts, written: str) -> FileSource:
     return FileSource(
         path=written if is_remote(written) else str(part.path),
         label=part.label,
         sha256=sha256_of(part.path),
         num_bytes=part.path.stat().st_size,
-        num_rows=len(scan.ids),
-        num_characters=sum(scan.lengths),
+        num_rows=counts[0],
+        num_characters=counts[1],
         portion=part.portion,
     )

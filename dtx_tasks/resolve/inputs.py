@@ -179,7 +179,7 @@ def _scoring(lookup: _Lookup) -> Scoring:
 def _leakage(lookup: _Lookup, datasets: dict[str, ResolvedDataset]) -> int:
     """Rows that are scored on and learned from: a score on them says nothing, but the author may know why it does not matter here."""
     # A Dataset with bad rows is not prepared: nothing of it is learned or scored on.
-    found = leaked_rows({name: dataset.scans for name, dataset in datasets.items() if not dataset.source.problem})
+    found = leaked_rows({name: dataset.scans for name, dataset in datasets.items() if dataset.scans and not dataset.source.problem})
     if found and lookup.experiment.allow_leakage is None:
         problem = f"{len(found)} rows that are scored on are learned from too, the first is {found[0]}"
         remedy = "Remove them from the train split, or say why it does not matter here: `allow_leakage: REASON`."

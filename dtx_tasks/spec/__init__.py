@@ -1,6 +1,6 @@
 """What an author writes: the FinetuneExperiment and the named resources it refers to. No I/O, no ML imports."""
 
-from dtx_tasks.spec.dataset import HELD_OUT, SPLITS, Columns, Dataset, Format, Kind, Split, Subset, Tags
+from dtx_tasks.spec.dataset import HELD_OUT, SPLITS, Columns, Dataset, Format, Kind, Plugin, Split, Subset, Tags
 from dtx_tasks.spec.dump import dump_text
 from dtx_tasks.spec.experiment import Combination, FinetuneExperiment, JobEntry, Matrix, Resources, Selection
 from dtx_tasks.spec.hyperparameters import HyperparameterGroup, Hyperparameters
@@ -29,6 +29,7 @@ __all__ = [
     "Kind",
     "Matrix",
     "Metric",
+    "Plugin",
     "Reading",
     "Resources",
     "Scoring",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Discriminator, Field, Tag
+from pydantic import Discriminator, Field, JsonValue, Tag
 
 from dtx_tasks.spec.base import LEFT_OUT, ROW_COUNT, ROW_SHARE, SUBSET, WRITTEN, Name, SpecModel
 
@@ -127,6 +127,16 @@ class Tags(SpecModel):
     """The system message as the first turn: `system`. 系统"""
 
 
+class Plugin(SpecModel):
+    """A data plugin, and what it is told: it rewrites the rows of every file before they are read by their format."""
+
+    name: Annotated[str, Field(min_length=1, examples=["drop-short"])]
+    """The name under which its package offers it; `dtx plugin list` shows what is installed. 插件名称"""
+
+    parameters: dict[str, JsonValue] = Field(default_factory=dict)
+    """As the plugin's JSON Schema has them; those left out have its defaults. 插件参数"""
+
+
 class Dataset(SpecModel):
     """Rows with their splits: .jsonl, .json (an array), .csv or .parquet, each also .gz or .zst; text in UTF-8."""
 
@@ -159,6 +169,9 @@ class Dataset(SpecModel):
 
     tags: Tags = Tags()
     """Who speaks, in sharegpt and openai rows. 角色标签"""
+
+    plugins: tuple[Plugin, ...] = ()
+    """What rewrites its rows when they are prepared, one after the other. 数据插件"""
 
     max_samples: Annotated[int, Field(ge=1)] | None = None
     """Use only the first so many rows of the train split. 最大样本数"""
