@@ -48,7 +48,9 @@ def _loaded(plugin: PluginSource) -> DataPlugin:
     except Exception as error:  # noqa: BLE001 - importing it may raise anything
         raise broken(plugin.name, f"it cannot be imported: {_last_line(error)}") from None
     if not callable(found):
-        raise broken(plugin.name, f"its entry point leads to an object of the type {type(found).__name__}", "It must lead to a function of rows and parameters.")
+        raise broken(
+            plugin.name, f"its entry point leads to an object of the type {type(found).__name__}", "It must lead to a function of rows and parameters."
+        )
     return cast("DataPlugin", found)
 
 

@@ -119,7 +119,9 @@ def test_plugin_that_cannot_be_loaded_is_told(packages: Packages, name: str, cod
 
 def test_rows_are_split_after_plugins_have_run(tmp_path: Path, packages: Packages) -> None:
     """Equal rows that a plugin makes are in one split."""
-    packages.add("same", "def run(rows, parameters):\n    for row in rows:\n        yield {**row, 'instruction': str(int(row['instruction'][1:]) % 2), 'output': 'a'}\n")
+    packages.add(
+        "same", "def run(rows, parameters):\n    for row in rows:\n        yield {**row, 'instruction': str(int(row['instruction'][1:]) % 2), 'output': 'a'}\n"
+    )
     path = FakeData(tmp_path).jsonl("a.jsonl", [{"instruction": f"q{number}", "output": "a"} for number in range(10)])
     rows = SplitRows({"train": Part(path, "a"), "test": Part(path, "a", 3)}, READING, 42, rewriter([make_use("same")]))
     rows.scan()
