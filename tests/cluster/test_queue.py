@@ -49,7 +49,7 @@ def queued(place: ClusterPlace) -> Iterator[ClusterPlace]:
 
 def is_gated(pod: dict[str, Any]) -> bool:
     """Whether a pod may not be given a node yet."""
-    return any(item["reason"] == "SchedulingGated" for item in pod["status"].get("conditions", []) if item["type"] == "PodScheduled")
+    return any(item.get("reason") == "SchedulingGated" for item in pod["status"].get("conditions", []) if item["type"] == "PodScheduled")
 
 
 def test_pod_waits_until_there_is_room(queued: ClusterPlace) -> None:
@@ -74,7 +74,7 @@ def test_machines_of_a_pack_are_let_in_together(queued: ClusterPlace) -> None:
     namespace = queued.cluster.namespace
 
     def waits() -> bool:
-        found = json.loads(kubectl("get", "jobsets", "-n", namespace, "-o", "json"))["items"]
+        found = json.loads(kubectl("get", "jobsets", "-n", namespace, "-l", "dtx/experiment=queued-pair", "-o", "json"))["items"]
         return [item["spec"]["suspend"] for item in found] == [True]
 
     until(waits, "the JobSet waits")
