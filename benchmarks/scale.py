@@ -15,18 +15,16 @@ import argparse
 import json
 import os
 import re
-import shutil
 import signal
-import socket
 import statistics
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import psutil
 import psycopg2
@@ -43,10 +41,8 @@ from dtx_tasks.stack.rest import AirflowUnreachable
 from dtx_tasks.storage import read_record
 from tests.builders import Store
 from tests.cluster.place import DAG_ID, REPOSITORY, Cluster, ClusterPlace
+from tests.postgres import MISSING, postgres, postgres_programs
 from tests.recipes.world import QUICK
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 PRETENDED = {"nodeSelector": {"type": "kwok"}, "tolerations": [{"key": "kwok.x-k8s.io/node", "operator": "Exists"}]}
 TASKS_AT_A_TIME = 8
@@ -64,10 +60,12 @@ def main() -> None:
     # A shell starts what is in its background deaf to Ctrl-C.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-    with tempfile.TemporaryDirectory() as folder, _postgres(Path(folder) / "postgres") as database:
+    if postgres_programs() is None:
+        raise SystemExit(MISSING)
+    with tempfile.TemporaryDirectory() as folder, postgres("airflow", max_connections=300) as server:
         cluster = Cluster.make()
         try:
-            _measure(ClusterPlace(Path(folder), cluster), database, options.packs, options.limit_s)
+            _measure(ClusterPlace(Path(folder), cluster), f"{server}/airflow", options.packs, options.limit_s)
         finally:
             cluster.remove()
 
@@ -217,30 +215,6 @@ def _report(num_packs: int, state: str, wall_s: float, watch: Watch, tasks: list
     print(f"ended: {sum(task[1] == 'success' for task in packs)} of {2 * num_packs}; tried more than once: {sum(task[3] > 1 for task in packs)}")
     print(f"requests about pods: {watch.num_requests / wall_s:.1f} a second; triggerer: {watch.most_bytes / 1e6:.0f} MB at most")
     print(f"scheduler, from `scheduled` to `queued`: median {statistics.median(lags):.1f} s, at most {lags[-1]:.1f} s")
-
-
-@contextmanager
-def _postgres(folder: Path) -> Iterator[str]:
-    """A PostgreSQL of Debian's package, for the time of the benchmark; its address for SQLAlchemy."""
-    found = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
-    if not found:
-        raise SystemExit("Debian's postgresql is missing: apt-get install --no-install-recommends postgresql")
-    folder.mkdir(mode=0o755)
-    folder.parent.chmod(0o755)
-    shutil.chown(folder, "postgres", "postgres")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    as_postgres = ["runuser", "-u", "postgres", "--"]
-    subprocess.run([*as_postgres, found[-1] / "initdb", "--auth", "trust", "-D", folder / "data"], check=True, capture_output=True)
-    options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={folder} -c max_connections=300"
-    control = [*as_postgres, found[-1] / "pg_ctl", "-D", folder / "data", "-l", folder / "log", "-w"]
-    subprocess.run([*control, "-o", options, "start"], check=True, capture_output=True)
-    try:
-        subprocess.run([*as_postgres, found[-1] / "createdb", "-h", "127.0.0.1", "-p", str(port), "airflow"], check=True, capture_output=True)
-        yield f"postgresql+psycopg2://postgres@127.0.0.1:{port}/airflow"
-    finally:
-        subprocess.run([*control, "-m", "fast", "stop"], check=False, capture_output=True)
 
 
 if __name__ == "__main__":

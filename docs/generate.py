@@ -1,4 +1,4 @@
-"""Generates what follows from the code: the JSON Schema and the spec reference. `--check` only compares."""
+"""Generates what follows from the code: the JSON Schema, the spec reference and the templates. `--check` only compares."""
 
 from __future__ import annotations
 
@@ -6,8 +6,26 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dtx_tasks.spec import LLM, Columns, Dataset, FinetuneExperiment, HyperparameterGroup, JobEntry, Matrix, Resources, Scoring, Selection, experiment_schema
+from docs import templates
+from dtx_tasks.dataset import CODES
+from dtx_tasks.spec import (
+    LLM,
+    Columns,
+    Dataset,
+    FinetuneExperiment,
+    HyperparameterGroup,
+    JobEntry,
+    Matrix,
+    Plugin,
+    Resources,
+    Scoring,
+    Selection,
+    Subset,
+    Tags,
+    experiment_schema,
+)
 from dtx_tasks.spec.experiment import Combination
+from dtx_tasks.template import TEMPLATES
 
 if TYPE_CHECKING:
     from dtx_tasks.spec.base import SpecModel
@@ -21,6 +39,9 @@ PARTS: tuple[type[SpecModel], ...] = (
     LLM,
     Dataset,
     Columns,
+    Tags,
+    Subset,
+    Plugin,
     HyperparameterGroup,
     Scoring,
     Selection,
@@ -32,11 +53,20 @@ INTRODUCTION = """\
 Generated from the code by `make docs`. A file is YAML or JSON; unknown keys are mistakes.
 Where a resource is expected, its name refers to the catalog and a mapping defines it in place.
 """
+FINDINGS_INTRODUCTION = """\
+# What can be said about rows
+
+Generated from the code by `make docs`. `dtx dataset check` says each with file, line, column and a hint; planning and preparing run the same checks.
+An error stops the Dataset that it is in, and no other; a warning stops nothing.
+The exception is `leakage`, which stops an experiment unless its `allow_leakage` gives a reason.
+"""
 
 
 def main() -> int:
     """Writes every generated file; with --check says which ones are not current."""
-    wanted = {"config/schema/experiment.schema.json": experiment_schema(), "docs/spec.md": spec_reference()}
+    wanted = {"config/schema/experiment.schema.json": experiment_schema(), "docs/spec.md": spec_reference(), "docs/findings.md": findings_reference()}
+    wanted |= {"docs/templates.md": templates.page()}
+    wanted |= {f"dtx_tasks/template/{name}.jinja": templates.jinja_of(name, template) for name, template in TEMPLATES.items()}
     stale = [name for name, text in wanted.items() if not (REPOSITORY / name).exists() or (REPOSITORY / name).read_text(encoding="utf-8") != text]
     if "--check" in sys.argv:
         for name in stale:
@@ -50,6 +80,12 @@ def main() -> int:
 def spec_reference() -> str:
     """Every part of a spec as a table."""
     return "\n".join([INTRODUCTION, *(_part(part) for part in PARTS)])
+
+
+def findings_reference() -> str:
+    """Every code of `dtx dataset check` as a table."""
+    rows = [f"| `{code}` | {severity} | {meaning} |" for code, (severity, meaning) in CODES.items()]
+    return "\n".join([FINDINGS_INTRODUCTION, "| code | severity | meaning |", "| --- | --- | --- |", *rows, ""])
 
 
 def _part(part: type[SpecModel]) -> str:

@@ -7,6 +7,8 @@ import re
 import tempfile
 from pathlib import Path
 
+SQLITE = "sqlite:///"
+
 
 def home() -> Path:
     """The folder of the embedded stack and its storage: DTX_HOME, else .dtx in the current folder."""
@@ -35,6 +37,17 @@ def data_roots(team: str) -> tuple[Path | str, ...]:
 def schedules_folder() -> Path:
     """Experiments that run by the clock: DTX_SCHEDULES, else `schedules` in the home folder."""
     return Path(os.environ.get("DTX_SCHEDULES") or home() / "schedules")
+
+
+def catalog_url() -> str:
+    """The database of the user's own named resources: DTX_CATALOG_URL, else a SQLite file in the home folder.
+
+    Returns:
+        An address for SQLAlchemy; a relative SQLite path counts from the current folder and is made absolute, since other processes have another one.
+    """
+    named = os.environ.get("DTX_CATALOG_URL") or f"{SQLITE}{home() / 'catalog.db'}"
+    path = named.removeprefix(SQLITE)
+    return f"{SQLITE}{Path(path).resolve()}" if named != path and path else named
 
 
 def bundled_folder(name: str) -> Path:
@@ -72,6 +85,11 @@ def retry_delay_s() -> float:
 def cache_folder() -> Path:
     """What is downloaded once for each machine, shared by all processes of it: DTX_CACHE, else beside temporary files."""
     return Path(os.environ.get("DTX_CACHE") or Path(tempfile.gettempdir()) / "dtx-cache")
+
+
+def max_download_bytes() -> int:
+    """The largest file that is downloaded from the web: DTX_MAX_DOWNLOAD_BYTES, else 20 GiB."""
+    return int(os.environ.get("DTX_MAX_DOWNLOAD_BYTES", str(20 << 30)))
 
 
 def scratch_folder() -> Path:

@@ -31,7 +31,7 @@ from dtx_tasks.records import (
     digest_of,
 )
 from dtx_tasks.score.rows import scored_rows
-from dtx_tasks.spec import Columns, FinetuneExperiment, Hyperparameters, Scoring
+from dtx_tasks.spec import Columns, FinetuneExperiment, Hyperparameters, Scoring, Tags
 from dtx_tasks.storage import manifest_of, read_record, write_bytes, write_record
 from dtx_tasks.train.record import inputs_of
 
@@ -69,7 +69,7 @@ def make_dataset_source(name: str = "rows", *, num_rows: int = 20, problem: str 
     texts = {"train": f"train of {name}", "validation": f"validation of {name}", "test": f"test of {name}"}
     texts |= {split: changes.pop(split) for split in tuple(texts) if split in changes}
     files = {split: _file_source(split, text, num_rows) for split, text in texts.items() if text is not None}
-    values = {"format": "alpaca", "columns": Columns(), "max_samples": None, **changes}
+    values = {"format": "alpaca", "kind": "conversations", "columns": Columns(), "tags": Tags(), "max_samples": None, "split_seed": 42, **changes}
     return DatasetSource(name=name, files=files, problem=problem, **values)  # type: ignore[arg-type]
 
 

@@ -1,5 +1,26 @@
-"""Named resources: the LLMs, Datasets, HyperparameterGroups and Scorings that come with the project."""
+"""Named resources: the LLMs, Datasets, HyperparameterGroups and Scorings that come with the project, and the user's own."""
 
 from dtx_tasks.catalog.bundled import Catalog, config_folder, load_catalog
+from dtx_tasks.catalog.kinds import DATASETS, GROUPS, KINDS, LLMS, SCORINGS, Kind
+from dtx_tasks.catalog.own import has_own_resources, open_catalog, own_resources
+from dtx_tasks.catalog.version import ConflictError, Version, content_of, digest_of_version, kind_of
 
-__all__ = ["Catalog", "config_folder", "load_catalog"]
+__all__ = [
+    "DATASETS",
+    "GROUPS",
+    "KINDS",
+    "LLMS",
+    "SCORINGS",
+    "Catalog",
+    "ConflictError",
+    "Kind",
+    "Version",
+    "config_folder",
+    "content_of",
+    "digest_of_version",
+    "has_own_resources",
+    "kind_of",
+    "load_catalog",
+    "open_catalog",
+    "own_resources",
+]

@@ -5,13 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
+from dtx_tasks.catalog.kinds import DATASETS, GROUPS, LLMS, SCORINGS
+from dtx_tasks.catalog.names import MergedNames
 from dtx_tasks.errors import SpecError
 from dtx_tasks.settings import bundled_folder
 from dtx_tasks.spec import LLM, Dataset, HyperparameterGroup, Scoring, load_text, parse
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
+    from dtx_tasks.catalog.kinds import Kind
+    from dtx_tasks.catalog.version import Version
     from dtx_tasks.spec.base import SpecModel
 
 Resource = TypeVar("Resource", bound="SpecModel")
@@ -19,14 +24,29 @@ Resource = TypeVar("Resource", bound="SpecModel")
 
 @dataclass(frozen=True)
 class Catalog:
-    """Every named resource, and the folder that its relative paths count from."""
+    """Every named resource, and the folder that the relative paths of a bundled one count from."""
 
-    llms: dict[str, LLM] = field(default_factory=dict)
-    datasets: dict[str, Dataset] = field(default_factory=dict)
-    groups: dict[str, HyperparameterGroup] = field(default_factory=dict)
-    scorings: dict[str, Scoring] = field(default_factory=dict)
-    folders: dict[tuple[str, str], Path] = field(default_factory=dict)
+    llms: Mapping[str, LLM] = field(default_factory=dict)
+    datasets: Mapping[str, Dataset] = field(default_factory=dict)
+    groups: Mapping[str, HyperparameterGroup] = field(default_factory=dict)
+    scorings: Mapping[str, Scoring] = field(default_factory=dict)
+    folders: Mapping[tuple[str, str], Path] = field(default_factory=dict)
     """By kind and name."""
+
+    def of(self, kind: Kind) -> Mapping[str, SpecModel]:
+        """The resources of a kind, by name."""
+        named: dict[str, Mapping[str, SpecModel]] = {"LLM": self.llms, "Dataset": self.datasets, "HyperparameterGroup": self.groups, "Scoring": self.scorings}
+        return named[kind.name]
+
+    def holds(self, kind: Kind, spec: SpecModel) -> bool:
+        """Whether a definition came from here; one in place may have the same name."""
+        names = self.of(kind)
+        return names.holds(spec) if isinstance(names, MergedNames) else names.get(spec.name) is spec  # type: ignore[attr-defined]
+
+    def own(self, kind: Kind, reference: str) -> Version | None:
+        """The version of the user's own that a reference means; None for a bundled resource and for what is unknown."""
+        names = self.of(kind)
+        return names.version(reference) if isinstance(names, MergedNames) else None
 
 
 def config_folder() -> Path:
@@ -47,19 +67,23 @@ def load_catalog(folder: Path) -> Catalog:
     Raises:
         SpecError: A file has mistakes, or a name stands twice.
     """
-    catalog = Catalog()
-    _load(folder / "models", LLM, catalog.llms, catalog)
-    _load(folder / "datasets", Dataset, catalog.datasets, catalog)
-    _load(folder / "hyperparameters", HyperparameterGroup, catalog.groups, catalog)
-    _load(folder / "scorings", Scoring, catalog.scorings, catalog)
-    return catalog
+    folders: dict[tuple[str, str], Path] = {}
+    return Catalog(
+        llms=_load(folder / LLMS.folder, LLM, folders),
+        datasets=_load(folder / DATASETS.folder, Dataset, folders),
+        groups=_load(folder / GROUPS.folder, HyperparameterGroup, folders),
+        scorings=_load(folder / SCORINGS.folder, Scoring, folders),
+        folders=folders,
+    )
 
 
-def _load(folder: Path, kind: type[Resource], into: dict[str, Resource], catalog: Catalog) -> None:
+def _load(folder: Path, kind: type[Resource], folders: dict[tuple[str, str], Path]) -> dict[str, Resource]:
+    found: dict[str, Resource] = {}
     for path in sorted(folder.glob("*.yaml")):
         resource = parse(load_text(path.read_text(encoding="utf-8"), str(path)), kind)
         name = str(resource.name)  # type: ignore[attr-defined]
-        if name in into:
+        if name in found:
             raise SpecError(f"{path}: name: {name!r} stands in another file of this folder too.", "Rename one of them.")
-        into[name] = resource
-        catalog.folders[(kind.__name__, name)] = path.parent
+        found[name] = resource
+        folders[(kind.__name__, name)] = path.parent
+    return found

@@ -344,12 +344,12 @@ def _little_space(least_bytes: int = 2 << 30) -> str:
 
 
 def _broken_configuration() -> str:
-    from dtx_tasks.catalog import config_folder, load_catalog
-    from dtx_tasks.errors import SpecError
+    from dtx_tasks.catalog import open_catalog
+    from dtx_tasks.errors import DtxError
 
     try:
-        load_catalog(config_folder())
-    except SpecError as error:
+        open_catalog("default")
+    except DtxError as error:
         return str(error)
     return ""
 

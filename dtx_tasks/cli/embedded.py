@@ -18,7 +18,7 @@ from dtx_tasks.cli.remote import DAG_ID, conclude, follow
 from dtx_tasks.entrypoints.documents import write_plan
 from dtx_tasks.entrypoints.planning import plan_document
 from dtx_tasks.launch import LocalProcess, is_finished
-from dtx_tasks.settings import backend_name, bundled_folder, home, root, schedules_folder
+from dtx_tasks.settings import backend_name, bundled_folder, catalog_url, home, root, schedules_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -107,6 +107,7 @@ def _up() -> StackState:
         "DTX_ROOT": root(),
         "DTX_SCHEDULES": str(schedules_folder()),
         "DTX_BACKEND": backend_name(),
+        "DTX_CATALOG_URL": catalog_url(),
     }
     return stack.up(
         home(),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from dtx_tasks.records import Layout, digest_of
 from dtx_tasks.spec import SPLITS
-from dtx_tasks.storage import copy_folder, is_remote, manifest, put_file, sha256_of, verify
+from dtx_tasks.storage import bring_page, copy_folder, is_remote, is_web, manifest, put_file, sha256_of, verify
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 
 def hand_over(data: dict[str, Any], plan: ExperimentPlan, folder: Path, root: str) -> dict[str, Any]:
-    """Uploads the files that a spec defines in place, and names the uploads instead.
+    """Uploads the files that a spec defines in place, and names the uploads instead; and the files of the user's own named resources.
+
+    Those keep their names: whoever plans the experiment finds the files of that version by their digests.
 
     Args:
         data: The spec as it was read; it is not changed.
@@ -31,12 +33,25 @@ def hand_over(data: dict[str, Any], plan: ExperimentPlan, folder: Path, root: st
     layout, changed = Layout(root, plan.team), deepcopy(data)
     for definition in _definitions(changed, "datasets", "dataset"):
         for split in SPLITS:
-            if definition.get(split) and not is_remote(definition[split]):
-                definition[split] = _upload_file((folder / Path(definition[split]).expanduser()).resolve(), layout)
+            # A split may be a part of the train file in place of a path.
+            if isinstance(definition.get(split), str) and not is_remote(definition[split]):
+                definition[split] = _upload_file(_here(definition[split], folder), layout)
     for definition in _definitions(changed, "llms", "llm"):
         if not definition["source"].startswith("made:") and not is_remote(definition["source"]):
             definition["source"] = _upload_folder((folder / Path(definition["source"]).expanduser()).resolve(), layout)
+    _hand_over_own(plan, layout)
     return changed
+
+
+def _hand_over_own(plan: ExperimentPlan, layout: Layout) -> None:
+    own = {(used.kind, name) for used in plan.versions if used.version for name in (used.name, used.label)}
+    for dataset in plan.datasets:
+        for file in dataset.files.values() if ("Dataset", dataset.name) in own else ():
+            if not is_remote(file.path):
+                put_file(Path(file.path), layout.upload(file.sha256[:16], Path(file.path).name), file.sha256)
+    for llm in (base.llm for base in plan.bases):
+        if ("LLM", llm.name) in own and llm.kind == "local" and not is_remote(llm.source):
+            _upload_folder(Path(llm.source), layout)
 
 
 def _definitions(data: dict[str, Any], axis: str, key: str) -> Iterator[dict[str, Any]]:
@@ -44,6 +59,11 @@ def _definitions(data: dict[str, Any], axis: str, key: str) -> Iterator[dict[str
     matrix = data.get("matrix") or {}
     found = [*matrix.get(axis, ()), *(entry[key] for entry in (*matrix.get("include", ()), *data.get("jobs", ())))]
     return (item for item in found if isinstance(item, dict))
+
+
+def _here(written: str, folder: Path) -> Path:
+    """A file on the author's machine, or one from the web that it can reach."""
+    return bring_page(written) if is_web(written) else (folder / Path(written).expanduser()).resolve()
 
 
 def _upload_file(path: Path, layout: Layout) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 from rich.console import Group, RenderableType
@@ -11,6 +12,8 @@ from rich.text import Text
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
+    from dtx_tasks.catalog import Version
+    from dtx_tasks.entrypoints.resources import Listed
     from dtx_tasks.records import BestVersion, CandidateEvidence, ExperimentPlan
     from dtx_tasks.stack.rest import DagRun, TaskInstance
 
@@ -29,11 +32,15 @@ def plan_table(plan: ExperimentPlan, reused: Collection[str], seconds: float) ->
     for job in plan.jobs:
         state = "reused" if job.job_id in reused else "to train"
         table.add_row(Text(job.name), job.job_id, str(job.num_steps), f"~{job.num_tokens:,}", state)
+    rewritten = [dataset for dataset in plan.datasets if dataset.plugins]
     trained = len(plan.jobs) - len(set(reused))
     lines = [
         f"{len(plan.jobs)} jobs in {len(plan.packs)} packs, {trained} to train and {len(plan.jobs) - trained} reused; {len(plan.bases)} bases to compare with.",
         f"{len(plan.prepared)} prepared datasets; {plan.parallelism} packs at a time; about {shown_time(seconds)}.",
+        *([f"From the catalog: {', '.join(used.label for used in plan.versions)}."] if plan.versions else []),
         *(f"{name} {'is named twice' if name == first else f'equals {first}'}: done once." for name, first in plan.merged.items()),
+        *([f"{plan.leakage}."] if plan.leakage else []),
+        *(f"{dataset.name} is counted before its plugins run: {', '.join(plugin.label for plugin in dataset.plugins)}." for dataset in rewritten),
         *(f"{dataset.name} has bad rows and will fail: {dataset.problem}" for dataset in plan.datasets if dataset.problem),
     ]
     return Group(table, *(Text(line) for line in lines))
@@ -48,6 +55,39 @@ def leaderboard(verdict: BestVersion) -> RenderableType:
         table.add_row(str(rank), Text(item.name), *_figures(item))
     unscored = [Text(f"{item.name}: unscored: {item.unscored_reason}") for item in verdict.candidates if item.unscored_reason]
     return Group(table, *unscored, Text(verdict.reason))
+
+
+def resource_table(title: str, found: Sequence[Listed]) -> RenderableType:
+    """Named resources as a person reads them.
+
+    Args:
+        title: What they are.
+        found: One line each.
+    """
+    table = Table(title=title, title_justify="left")
+    for heading in ("name", "version", "saved", "by", "description"):
+        table.add_column(heading)
+    for item in found:
+        version = item.version
+        facts = (str(version.number), shown_date(version.created_at), version.author) if version else ("bundled", "", "")
+        table.add_row(Text(item.name), facts[0], facts[1], Text(facts[2]), Text(item.description))
+    hidden = [f"{item.name} is bundled too: experiments must say {item.version.label}, or another name." for item in found if item.is_hidden and item.version]
+    return Group(table, *map(Text, hidden))
+
+
+def version_table(versions: Sequence[Version]) -> RenderableType:
+    """The versions of a resource, in the order given."""
+    table = Table()
+    for heading in ("version", "digest", "saved", "by", "note"):
+        table.add_column(heading, justify="right" if heading == "version" else "left")
+    for version in versions:
+        table.add_row(str(version.number), version.digest, shown_date(version.created_at), Text(version.author), Text(version.note))
+    return table
+
+
+def shown_date(seconds: float) -> str:
+    """A moment, in UTC: people in several places look at one catalog."""
+    return time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(seconds))
 
 
 def time_table(tasks: Sequence[TaskInstance], run: DagRun) -> RenderableType:

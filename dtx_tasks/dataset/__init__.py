@@ -1,5 +1,38 @@
-"""The rows of a Dataset's files: read, mapped and checked, each mistake with its file, line and column."""
+"""The rows of a Dataset's files: read, brought into one form and checked, each mistake with its file, line and column."""
 
-from dtx_tasks.dataset.check import Row, RowProblem, check_file, rows_of
+from dtx_tasks.dataset.detect import detect
+from dtx_tasks.dataset.fields import Problem
+from dtx_tasks.dataset.file import RowFile
+from dtx_tasks.dataset.findings import CODES, Finding, Findings
+from dtx_tasks.dataset.read import RawRow
+from dtx_tasks.dataset.registry import Imported, imported
+from dtx_tasks.dataset.repeats import LeakedRow, leaked_rows
+from dtx_tasks.dataset.report import DatasetReport, Measured, check_dataset
+from dtx_tasks.dataset.rewrite import Rewrite, RewriteError
+from dtx_tasks.dataset.row import Message, Row, Tool
+from dtx_tasks.dataset.splits import Part, Scan, SplitRows
 
-__all__ = ["Row", "RowProblem", "check_file", "rows_of"]
+__all__ = [
+    "CODES",
+    "DatasetReport",
+    "Finding",
+    "Findings",
+    "Imported",
+    "LeakedRow",
+    "Measured",
+    "Message",
+    "Part",
+    "Problem",
+    "RawRow",
+    "Rewrite",
+    "RewriteError",
+    "Row",
+    "RowFile",
+    "Scan",
+    "SplitRows",
+    "Tool",
+    "check_dataset",
+    "detect",
+    "imported",
+    "leaked_rows",
+]

@@ -136,7 +136,15 @@ def note_run(plan: ExperimentPlan, root: str, dag_id: str, run_id: str) -> RunRe
         run_id: Of the run.
     """
     layout = Layout(root, plan.team)
-    run = RunReference(dag_id=dag_id, run_id=run_id, started_at=time.time(), team=plan.team, experiment_name=plan.name, plan_id=plan.plan_id)
+    run = RunReference(
+        dag_id=dag_id,
+        run_id=run_id,
+        started_at=time.time(),
+        team=plan.team,
+        experiment_name=plan.name,
+        plan_id=plan.plan_id,
+        versions=plan.versions,
+    )
     uri = f"{layout.experiment(plan.name, plan.plan_id)}/runs/{slug(f'{dag_id} {run_id}', 90)}.json"
     create(uri, run.model_dump_json().encode())
     noted = read_record(uri, RunReference) or run

@@ -4,20 +4,26 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dtx_tasks.catalog import config_folder, load_catalog
+from dtx_tasks.catalog import kind_of, open_catalog, own_resources
 from dtx_tasks.errors import SpecError
 from dtx_tasks.plan import make_plan
-from dtx_tasks.resolve import resolve
+from dtx_tasks.resolve import files_of, resolve
 from dtx_tasks.spec import FinetuneExperiment, parse
 
 if TYPE_CHECKING:
-    from dtx_tasks.records import ExperimentPlan
+    from collections.abc import Mapping
+
+    from dtx_tasks.catalog import Catalog
+    from dtx_tasks.plan import ResolvedInputs
+    from dtx_tasks.records import DatasetSource, ExperimentPlan, LLMSource, ResourceVersion
     from dtx_tasks.resolve import Origin
     from dtx_tasks.spec import SpecDocument
 
 
 def plan_document(document: SpecDocument, origin: Origin) -> ExperimentPlan:
     """Checks a spec, looks up what it names, and plans it.
+
+    Where files of the user's own resource have changed under the same name, the catalog gets a new version of it.
 
     Args:
         document: The spec.
@@ -27,10 +33,27 @@ def plan_document(document: SpecDocument, origin: Origin) -> ExperimentPlan:
         SpecError: With every mistake, each with its line.
     """
     # Mistakes of the catalog's own files name their own places.
-    experiment, catalog = parse(document, FinetuneExperiment), load_catalog(config_folder())
+    experiment = parse(document, FinetuneExperiment)
+    catalog = open_catalog(experiment.team)
     try:
-        return make_plan(resolve(experiment, catalog, origin))
+        return make_plan(_with_changed_files(resolve(experiment, catalog, origin), catalog))
     except SpecError as error:
         if not error.mistakes:
             raise
         raise document.located(error.mistakes) from None
+
+
+def _with_changed_files(inputs: ResolvedInputs, catalog: Catalog) -> ResolvedInputs:
+    return inputs.model_copy(update={"versions": tuple(_recorded(used, inputs, catalog) for used in inputs.versions)})
+
+
+def _recorded(used: ResourceVersion, inputs: ResolvedInputs, catalog: Catalog) -> ResourceVersion:
+    """What is used, as the catalog has it from now on."""
+    sources: dict[str, Mapping[str, DatasetSource | LLMSource]] = {"LLM": inputs.llms, "Dataset": inputs.datasets}
+    source = sources.get(used.kind, {}).get(used.name) if used.version else None
+    latest = catalog.own(kind_of(used.kind), used.name) if source else None
+    if source is None or latest is None or latest.number != used.version or latest.digest == used.digest:
+        return used
+    own = own_resources(inputs.experiment.team)
+    added = own.note_files(latest, kind_of(used.kind), files_of(source), author=f"a plan of {inputs.experiment.name}")
+    return used.model_copy(update={"version": added.number})

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from dtx_tasks.records import DatasetSource, LLMSource
     from dtx_tasks.spec import FinetuneExperiment, Hyperparameters, Scoring
 
-CODE_VERSIONS = {"fetch": 1, "prepare": 1, "train": 1, "score": 1, "select": 1, "register": 1}
+CODE_VERSIONS = {"fetch": 1, "prepare": 2, "train": 1, "score": 2, "select": 1, "register": 1}
 """Raised by hand when a stage's code changes its result: everything it made is then made again."""
 
 

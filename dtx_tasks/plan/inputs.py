@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dtx_tasks.records import DatasetSource, LLMSource, Record
+from dtx_tasks.records import DatasetSource, LLMSource, Record, ResourceVersion
 from dtx_tasks.spec import FinetuneExperiment, Hyperparameters, Scoring
 
 
@@ -14,3 +14,6 @@ class ResolvedInputs(Record):
     datasets: dict[str, DatasetSource]
     groups: dict[str, Hyperparameters]
     scoring: Scoring
+    versions: tuple[ResourceVersion, ...] = ()
+    num_leaked_rows: int = 0
+    """Rows that are scored on and learned from too: the experiment allows it, or there are none."""

@@ -11,7 +11,7 @@ from dtx_tasks.plan.identity import job_id, plan_id, prepared_id, scoring_id
 from dtx_tasks.records import BaseDocument, ExperimentPlan, FinetuneJob, Pack, PrepareDocument, ScoringDocument, digest_of, slug
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from dtx_tasks.plan.inputs import ResolvedInputs
     from dtx_tasks.records import DatasetSource, LLMSource
@@ -66,8 +66,10 @@ def make_plan(inputs: ResolvedInputs) -> ExperimentPlan:
         packs=tuple(_pack((job,), common, run) for job in jobs),
         bases=tuple(_base(llm, prepared, common, run) for llm in llms.values()),
         merged=merged,
+        leakage="; ".join(_leakage(inputs, datasets)),
         selection=experiment.selection,
         registered_name=experiment.registered_name or experiment.name.replace("/", "-").replace(":", "-"),
+        versions=inputs.versions,
         **run,
     )
 
@@ -99,6 +101,16 @@ def num_steps(values: Hyperparameters, num_rows: int) -> int:
     if values.max_steps is not None:
         return values.max_steps
     return max(1, ceil(values.num_train_epochs * ceil(num_rows / values.global_batch_size)))
+
+
+def with_rows(job: FinetuneJob, num_rows: int) -> FinetuneJob:
+    """A job for as many rows as were prepared: plugins may have made other numbers of them than were planned with.
+
+    Args:
+        job: As it was planned.
+        num_rows: Rows to learn from.
+    """
+    return job.model_copy(update={"num_steps": num_steps(job.hyperparameters, num_rows)})
 
 
 def _entry_cell(entry: JobEntry) -> Cell:
@@ -149,6 +161,14 @@ def _job(named: tuple[Cell, str], inputs: ResolvedInputs) -> FinetuneJob:
         num_steps=steps,
         num_tokens=round(steps * min(values.global_batch_size, max(1, num_rows)) * min(tokens_a_row, values.cutoff_len)),
     )
+
+
+def _leakage(inputs: ResolvedInputs, datasets: Iterable[DatasetSource]) -> Iterator[str]:
+    if inputs.num_leaked_rows:
+        yield f"{inputs.num_leaked_rows} rows are scored on and learned from too: {inputs.experiment.allow_leakage}"
+    rewritten = [dataset.name for dataset in datasets if dataset.plugins]
+    if rewritten:
+        yield f"Leakage is not checked for {', '.join(rewritten)}: plugins make its rows when they are prepared"
 
 
 def _distinct(jobs: Iterable[FinetuneJob]) -> tuple[list[FinetuneJob], dict[str, str]]:

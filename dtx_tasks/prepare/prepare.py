@@ -3,34 +3,40 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 from transformers import AutoTokenizer
 
-from dtx_tasks.dataset import rows_of
+from dtx_tasks.dataset import Part, SplitRows
 from dtx_tasks.errors import ClaimedError, DataError, TransientError
+from dtx_tasks.extension import rewriter
 from dtx_tasks.plan import CODE_VERSIONS
+from dtx_tasks.prepare.encode import encoded_row, num_trained_tokens, scored_row, told_with_place
 from dtx_tasks.prepare.record import prepared
 from dtx_tasks.records import FetchedLLM, Layout, PreparedDataset, PrepareDocument, SplitStatistics, digest_of
 from dtx_tasks.storage import bring, bring_file, claim, put_folder, read_record, remove, sha256_of, workplace, write_record
-from dtx_tasks.template import answer_ids, chat_template, prompt_ids
+from dtx_tasks.template import adapt
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from dtx_tasks.dataset import Row
     from dtx_tasks.records import DatasetSource
+    from dtx_tasks.spec import Split
     from dtx_tasks.storage import Claim
+    from dtx_tasks.template import Encoded
     from dtx_tasks.template.render import Tokenizer
-
-IGNORED_LABEL = -100
-"""What torch's cross entropy leaves out of the loss."""
 
 TRAIN_FILE = "train.arrow"
 TOKENIZER_FOLDER = "tokenizer"
+TRAIN_SCHEMA = pa.schema([("input_ids", pa.list_(pa.int32())), ("labels", pa.list_(pa.int32()))])
+BATCH_ROWS = 1000
 
 
 def prepare(document: PrepareDocument, layout: Layout, owner: str) -> PreparedDataset:
@@ -43,7 +49,8 @@ def prepare(document: PrepareDocument, layout: Layout, owner: str) -> PreparedDa
 
     Raises:
         ClaimedError: Another process is preparing it.
-        DataError: Rows are wrong, or a file has changed since the plan was made.
+        DataError: Rows are wrong, a plugin stopped, or a file has changed since the plan was made.
+        SpecError: A plugin is missing here, or is here in another version.
         TransientError: The base LLM is not on storage.
     """
     base = read_record(f"{layout.llm(document.llm.llm_id)}/fetched.json", FetchedLLM)
@@ -66,13 +73,13 @@ def _prepare(document: PrepareDocument, base: FetchedLLM, layout: Layout, held: 
     remove(str(target))
     target.mkdir()
     tokenizer = AutoTokenizer.from_pretrained(bring(f"{layout.llm(document.llm.llm_id)}/files", base.files))
-    tokenizer.chat_template = chat_template(tokenizer, document.llm.template)
+    adapt(tokenizer, document.llm.template)
     tokenizer.save_pretrained(target / TOKENIZER_FOLDER)
 
-    rows, ignored = _checked_rows(document.dataset)
-    train = _write_train(rows.pop("train")[: document.dataset.max_samples], tokenizer, document, target / TRAIN_FILE)
-    for split, scored in rows.items():
-        _write_scored(scored, target / f"{split}.jsonl")
+    rows = _checked_rows(document.dataset)
+    train = _write_train(islice(rows.rows("train"), document.dataset.max_samples), tokenizer, document, target / TRAIN_FILE)
+    scored: tuple[Split, ...] = tuple(split for split in document.dataset.files if split != "train")
+    num_scored_rows = {split: _write_scored(rows.rows(split), target / f"{split}.jsonl") for split in scored}
 
     held.check()
     files = put_folder(target, f"{folder}/files")
@@ -86,66 +93,77 @@ def _prepare(document: PrepareDocument, base: FetchedLLM, layout: Layout, held: 
         dataset_name=document.dataset.name,
         files=files,
         train=train,
-        num_scored_rows={split: len(scored) for split, scored in rows.items()},  # type: ignore[misc]
-        ignored_columns=ignored,
+        num_scored_rows=num_scored_rows,
+        ignored_columns=rows.ignored_columns,
+        plugins=document.dataset.plugins,
     )
     held.check()
     write_record(f"{folder}/prepared.json", record)
     return record
 
 
-def _checked_rows(dataset: DatasetSource) -> tuple[dict[str, list[Row]], tuple[str, ...]]:
+def _checked_rows(dataset: DatasetSource) -> SplitRows:
     """The rows of every split; the mistakes of all files together when there are any."""
-    rows: dict[str, list[Row]] = {}
-    mistakes: list[str] = []
-    ignored: set[str] = set()
+    parts: dict[Split, Part] = {}
     for split, file in dataset.files.items():
         path = bring_file(file.path, file.sha256)
         if not path.is_file() or sha256_of(path) != file.sha256:
             raise DataError(f"{file.label} has changed since the experiment was planned.", "Start the experiment again.")
-        try:
-            checked = rows_of(path, file.label, dataset.columns)
-        except DataError as error:
-            mistakes.append(error.message)
-            continue
-        rows[split] = checked.rows
-        ignored |= set(checked.ignored_columns)
-    if mistakes:
-        raise DataError("\n".join(mistakes))
-    return rows, tuple(sorted(ignored))
+        parts[split] = Part(path, file.label, file.portion)
+    rows = SplitRows(parts, dataset.reading, dataset.split_seed, rewriter(dataset.plugins))
+    # Rows that no plugin has touched were looked at when the experiment was planned.
+    rows.scan(partial(_refuse_files, parts) if dataset.plugins else None)
+    rows.refuse()
+    return rows
 
 
-def _write_train(rows: list[Row], tokenizer: Tokenizer, document: PrepareDocument, path: Path) -> SplitStatistics:
+def _refuse_files(parts: dict[Split, Part], split: Split, row: Row) -> None:
+    if row.files:
+        raise DataError(f"{parts[split].label}:{row.line}: row: images, videos and audios cannot be trained on yet.", "Have a plugin leave such rows out.")
+
+
+def _write_train(rows: Iterator[Row], tokenizer: Tokenizer, document: PrepareDocument, path: Path) -> SplitStatistics:
+    """Rows a batch at a time: a million of them need no more memory than a thousand."""
     label = document.dataset.files["train"].label
-    encoded = [_encode(row, tokenizer, document.cutoff_len, label) for row in rows]
-    columns = {
-        "input_ids": pa.array([ids for ids, _, _ in encoded], pa.list_(pa.int32())),
-        "labels": pa.array([labels for _, labels, _ in encoded], pa.list_(pa.int32())),
-    }
-    table = pa.table(columns)
-    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_stream(sink, table.schema) as writer:
-        writer.write_table(table)
-    return SplitStatistics(
-        num_rows=len(rows),
-        num_tokens=sum(len(ids) for ids, _, _ in encoded),
-        num_trained_tokens=sum(label != IGNORED_LABEL for _, labels, _ in encoded for label in labels),
-        num_truncated=sum(is_cut for _, _, is_cut in encoded),
-        longest_tokens=max(len(ids) for ids, _, _ in encoded),
-    )
+    totals = _Totals()
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_stream(sink, TRAIN_SCHEMA) as writer:
+        for batch in iter(lambda: list(islice(rows, BATCH_ROWS)), []):
+            encoded = [_encoded(tokenizer, row, document.cutoff_len, label) for row in batch]
+            totals.add(encoded)
+            columns = [pa.array([getattr(row, name) for row in encoded], TRAIN_SCHEMA.field(name).type) for name in TRAIN_SCHEMA.names]
+            writer.write_batch(pa.record_batch(columns, TRAIN_SCHEMA))
+    return totals.statistics()
 
 
-def _encode(row: Row, tokenizer: Tokenizer, cutoff_len: int, label: str) -> tuple[list[int], list[int], bool]:
-    """Token ids, labels and whether the row was cut off."""
-    prompt = prompt_ids(tokenizer, row.messages())
-    answer = answer_ids(tokenizer, row.messages(), row.answer)
-    if len(prompt) >= cutoff_len:
-        problem = f"{label}:{row.line}: row: the prompt alone has {len(prompt)} tokens, cutoff_len is {cutoff_len}."
-        raise DataError(problem, "Nothing of the answer would be learned: raise cutoff_len or shorten the row.")
-    ids = [*prompt, *answer]
-    labels = [IGNORED_LABEL] * len(prompt) + answer
-    return ids[:cutoff_len], labels[:cutoff_len], len(ids) > cutoff_len
+def _encoded(tokenizer: Tokenizer, row: Row, cutoff_len: int, label: str) -> Encoded:
+    with told_with_place(label, row):
+        return encoded_row(tokenizer, row, cutoff_len)
 
 
-def _write_scored(rows: Iterable[Row], path: Path) -> None:
-    lines = [json.dumps({"row_id": row.row_id, "messages": row.messages(), "answer": row.answer}, ensure_ascii=False) for row in rows]
-    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+@dataclass
+class _Totals:
+    num_rows: int = 0
+    num_tokens: int = 0
+    num_trained_tokens: int = 0
+    num_truncated: int = 0
+    longest_tokens: int = 0
+
+    def add(self, encoded: list[Encoded]) -> None:
+        self.num_rows += len(encoded)
+        self.num_tokens += sum(len(row.input_ids) for row in encoded)
+        self.num_trained_tokens += sum(map(num_trained_tokens, encoded))
+        self.num_truncated += sum(row.is_truncated for row in encoded)
+        self.longest_tokens = max(self.longest_tokens, *(len(row.input_ids) for row in encoded))
+
+    def statistics(self) -> SplitStatistics:
+        return SplitStatistics(**vars(self))
+
+
+def _write_scored(rows: Iterable[Row], path: Path) -> int:
+    """Lays rows out to be scored on, and counts them."""
+    num_rows = 0
+    with path.open("w", encoding="utf-8") as file:
+        for row in rows:
+            file.write(f"{json.dumps(scored_row(row), ensure_ascii=False)}\n")
+            num_rows += 1
+    return num_rows

@@ -2,10 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from dtx_tasks.records.base import Record, digest_of
-from dtx_tasks.spec import Columns, Hyperparameters, Resources, Scoring, Selection, Split
+from dtx_tasks.spec import Columns, Format, Hyperparameters, Kind, Reading, Resources, Scoring, Selection, Split, Subset, Tags, reading_of
+
+ResourceKind = Literal["Dataset", "LLM", "HyperparameterGroup", "Scoring"]
+
+
+class ResourceVersion(Record):
+    """Which version of a named resource was used."""
+
+    kind: ResourceKind
+    name: str
+    """In the catalog, without a version."""
+    version: int | None
+    """Of the user's own; None for a bundled one, of which the digest is the version."""
+    digest: str
+    """Content hash of the definition and of the files that it names."""
+
+    @property
+    def label(self) -> str:
+        """`rows@3`, or `shop-zh@1f0c2d3e` for a bundled one."""
+        return f"{self.name}@{self.version or self.digest[:8]}"
 
 
 class LLMSource(Record):
@@ -25,7 +44,7 @@ class LLMSource(Record):
 
 
 class FileSource(Record):
-    """One file of a Dataset."""
+    """One split of a Dataset: a file, or the part of the train file that is held out for it."""
 
     path: str
     """Where `resolve` found it."""
@@ -37,18 +56,40 @@ class FileSource(Record):
     """Readable rows; 0 when the file cannot be read as rows."""
     num_characters: int
     """Characters of the readable rows' texts."""
+    portion: float | int | Subset | None = None
+    """What is taken out of the file; None for all that nothing else takes."""
+
+
+class PluginSource(Record):
+    """A plugin of a Dataset, resolved."""
+
+    name: str
+    version: str
+    """As its package declares it: what is prepared with another one is prepared anew."""
+    parameters: dict[str, Any]
+    """All of them, the plugin's defaults filled in."""
+
+    @property
+    def label(self) -> str:
+        """What a person reads: `drop-short 1.0`."""
+        return f"{self.name} {self.version}"
 
 
 class DatasetSource(Record):
     """A Dataset, resolved."""
 
     name: str
-    format: Literal["alpaca"]
+    format: Format
+    kind: Kind
     columns: Columns
+    tags: Tags
     max_samples: int | None
+    split_seed: int
     files: dict[Split, FileSource]
     problem: str
-    """What is wrong with its rows, empty when nothing is."""
+    """What is wrong with its rows, empty when nothing is; with plugins, what is wrong with its files."""
+    plugins: tuple[PluginSource, ...] = ()
+    """What rewrites its rows, in this order; with any, rows and characters of its files are counted before that."""
 
     @property
     def digest(self) -> str:
@@ -58,16 +99,24 @@ class DatasetSource(Record):
     @property
     def train_digest(self) -> str:
         """The same of the rows to learn from."""
-        return digest_of([self._reading, self.max_samples, self.files["train"].sha256])
+        return digest_of([*self._rows, self.max_samples, self.files["train"].sha256])
 
     @property
     def scored_digest(self) -> str:
         """The same of the rows to score on."""
-        return digest_of([self._reading, {split: file.sha256 for split, file in self.files.items() if split != "train"}])
+        return digest_of([*self._rows, {split: file.sha256 for split, file in self.files.items() if split != "train"}])
 
     @property
-    def _reading(self) -> list[object]:
-        return [self.format, self.columns.model_dump()]
+    def reading(self) -> Reading:
+        """How its rows are read."""
+        return reading_of(self.format, self.kind, self.columns, self.tags)
+
+    @property
+    def _rows(self) -> list[object]:
+        """How rows are read and taken apart."""
+        portions = {split: file.model_dump()["portion"] for split, file in self.files.items() if file.portion is not None}
+        plugins = [plugin.model_dump() for plugin in self.plugins]
+        return [self.reading.identity, *([portions, self.split_seed] if portions else []), *([{"plugins": plugins}] if plugins else [])]
 
 
 class StageDocument(Record):
@@ -151,11 +200,15 @@ class ExperimentPlan(Record):
     bases: tuple[BaseDocument, ...]
     merged: dict[str, str]
     """Names of jobs that equal an earlier one, and the name of that one."""
+    leakage: str
+    """How many rows are scored on and learned from too, and why the author allows it; empty where there are none."""
     scoring: ScoringDocument
     selection: Selection
     resources: Resources
     parallelism: int
     registered_name: str
+    versions: tuple[ResourceVersion, ...] = ()
+    """Every resource of the catalog that it uses, in the version that it uses."""
 
     @property
     def jobs(self) -> tuple[FinetuneJob, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from dtx_tasks.records.base import Record
+from dtx_tasks.records.documents import PluginSource, ResourceVersion
 from dtx_tasks.spec import Split
 
 
@@ -61,6 +62,8 @@ class PreparedDataset(StageRecord):
     num_scored_rows: dict[Split, int]
     ignored_columns: tuple[str, ...]
     """Columns of the files that the mapping does not use."""
+    plugins: tuple[PluginSource, ...] = ()
+    """What has rewritten its rows."""
 
 
 class LLMCheckpoint(StageRecord):
@@ -212,3 +215,5 @@ class RunReference(Record):
     team: str
     experiment_name: str
     plan_id: str
+    versions: tuple[ResourceVersion, ...] = ()
+    """Of the catalog, as this run found them; a later run of the same plan may have found other versions with the same content."""

@@ -1,7 +1,25 @@
 """From names to facts: revisions, digests and row counts, and what is finished already."""
 
-from dtx_tasks.resolve.files import Allowed
+from dtx_tasks.resolve.files import Allowed, dataset_parts, definition_mistakes, resolve_dataset, resolve_llm
 from dtx_tasks.resolve.finished import finished_jobs, tokens_per_s
+from dtx_tasks.resolve.groups import merged_values
 from dtx_tasks.resolve.inputs import Origin, resolve
+from dtx_tasks.resolve.own import files_of
+from dtx_tasks.resolve.plugins import resolve_plugins
+from dtx_tasks.resolve.references import names_of
 
-__all__ = ["Allowed", "Origin", "finished_jobs", "resolve", "tokens_per_s"]
+__all__ = [
+    "Allowed",
+    "Origin",
+    "dataset_parts",
+    "definition_mistakes",
+    "files_of",
+    "finished_jobs",
+    "merged_values",
+    "names_of",
+    "resolve",
+    "resolve_dataset",
+    "resolve_llm",
+    "resolve_plugins",
+    "tokens_per_s",
+]

@@ -7,14 +7,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from dtx_tasks.catalog.recipes import MADE_MODELS
-from dtx_tasks.dataset import check_file
+from dtx_tasks.dataset import Part, SplitRows
 from dtx_tasks.errors import Mistake, nearest
 from dtx_tasks.records import DatasetSource, FileSource, LLMSource, digest_of
-from dtx_tasks.spec import SPLITS
-from dtx_tasks.storage import bring_file, is_remote, manifest, manifest_of, sha256_of
+from dtx_tasks.resolve.plugins import counted, resolve_plugins
+from dtx_tasks.spec import SPLITS, Subset, misfits, reading_of
+from dtx_tasks.storage import DownloadError, bring_file, bring_page, is_remote, is_web, manifest, manifest_of, sha256_of
 
 if TYPE_CHECKING:
-    from dtx_tasks.spec import LLM, Dataset, Split
+    from dtx_tasks.dataset import Scan
+    from dtx_tasks.records import PluginSource
+    from dtx_tasks.resolve.plugins import Counts
+    from dtx_tasks.spec import LLM, Dataset, Kind, Split
 
 MADE = "made:"
 
@@ -29,13 +33,11 @@ class Allowed:
     def find(self, written: str) -> Path | Mistake:
         """A file of this machine that was meant, or one on S3 brought here, if it may be read and is there."""
         try:
-            if is_remote(written):
-                return self.refused(written) or bring_file(written)
-            if "://" in written:
-                return Mistake("", f"this source cannot be reached yet (got {written!r})", "Use a local path or s3://BUCKET/KEY.")
-            return self._found(written)
+            return self._brought(written) if "://" in written else self._found(written)
         except FileNotFoundError:
             return Mistake("", f"is not there (got {written!r})", "Look at the bucket and at the key.")
+        except DownloadError as error:
+            return Mistake("", f"cannot be downloaded: {error} (got {written!r})", "Look at the address, or download it yourself and name the file.")
         except (OSError, RuntimeError, ValueError) as error:
             # A home of nobody, a circle of links, a name too long or with a NUL in it.
             return Mistake("", f"cannot be looked for: {error} (got {written!r})", "Name a file that can be read.")
@@ -50,6 +52,22 @@ class Allowed:
         if is_held and not {"", ".", ".."} & set(uri.removeprefix("s3://").split("/")):
             return None
         remedy = "Use `dtx submit`, or have the folder added to DTX_DATA_ROOTS."
+        return Mistake("", f"lies outside the folders that requests may read (got {uri!r})", remedy)
+
+    def _brought(self, uri: str) -> Path | Mistake:
+        """A file of another machine, brought here."""
+        if is_remote(uri):
+            return self.refused(uri) or bring_file(uri)
+        if is_web(uri):
+            return self._web_refused(uri) or bring_page(uri, may_redirect=self.roots is None)
+        return Mistake("", f"this source cannot be reached yet (got {uri!r})", "Use a local path, s3://BUCKET/KEY or https://HOST/FILE.")
+
+    def _web_refused(self, uri: str) -> Mistake | None:
+        """Why an address may not be asked; None where it may. A request must not make this machine look at others."""
+        is_held = self.roots is None or any(isinstance(root, str) and uri.startswith(f"{root}/") for root in self.roots)
+        if is_held and not (self.roots is not None and (".." in uri or "%" in uri)):
+            return None
+        remedy = "Use `dtx submit`, or have the beginning of the address added to DTX_DATA_ROOTS."
         return Mistake("", f"lies outside the folders that requests may read (got {uri!r})", remedy)
 
     def _found(self, written: str) -> Path | Mistake:
@@ -116,16 +134,69 @@ def _llm_source(llm: LLM, kind: Literal["local", "made"], source: str, revision:
     )
 
 
-def resolve_dataset(dataset: Dataset, allowed: Allowed) -> tuple[DatasetSource | None, list[Mistake]]:
+@dataclass(frozen=True)
+class ResolvedDataset:
+    """A Dataset, and what was seen of its rows.
+
+    Attributes:
+        source: What the plan takes on.
+        scans: Every split's rows by their hashes; of train only those that are learned from. None where plugins will make the rows.
+    """
+
+    source: DatasetSource
+    scans: dict[Split, Scan] | None
+
+
+def resolve_dataset(dataset: Dataset, allowed: Allowed) -> ResolvedDataset | list[Mistake]:
     """The digests and row counts of a Dataset's files.
 
     Returns:
-        The Dataset, or None where a file is missing; and what is wrong with the paths. Bad rows are no mistake here:
+        The Dataset, or what is wrong with its definition or its paths. Bad rows are no mistake here:
         `prepare` refuses this one Dataset and leaves the others alone.
     """
-    files: dict[Split, FileSource] = {}
+    reading = reading_of(dataset.format, dataset.kind, dataset.columns, dataset.tags)
+    plugins, mistakes_of_plugins = resolve_plugins(dataset)
+    parts, mistakes = dataset_parts(dataset, allowed)
+    mistakes = [*definition_mistakes(dataset), *_untrainable(reading.kind), *mistakes, *mistakes_of_plugins]
+    if mistakes:
+        return mistakes
+    if plugins:
+        counts, problem = counted(parts, reading)
+        return ResolvedDataset(_source(dataset, parts, counts, problem, plugins), None)
+    rows, has_files = SplitRows(parts, reading, dataset.split_seed), set[bool]()
+    scans = rows.scan(lambda _, row: has_files.add(bool(row.files)))
+    if True in has_files:
+        remedy = "`dtx dataset check` checks such rows; leave the columns out, `images: false`, to learn from their text alone."
+        return [Mistake(".columns", "its rows have images, videos or audios, which cannot be trained on yet", remedy)]
+    problem = next((findings.first_error for findings in rows.findings.values() if findings.num_errors), "")
+    source = _source(dataset, parts, {split: (len(scan.ids), sum(scan.lengths)) for split, scan in scans.items()}, problem)
+    return ResolvedDataset(source, {**scans, "train": scans["train"].first(dataset.max_samples)})
+
+
+def _source(dataset: Dataset, parts: dict[Split, Part], counts: dict[Split, Counts], problem: str, plugins: tuple[PluginSource, ...] = ()) -> DatasetSource:
+    return DatasetSource(
+        name=dataset.name,
+        format=dataset.format,
+        kind=reading_of(dataset.format, dataset.kind, dataset.columns, dataset.tags).kind,
+        columns=dataset.columns,
+        tags=dataset.tags,
+        max_samples=dataset.max_samples,
+        split_seed=dataset.split_seed,
+        files={split: _file_source(part, counts[split], dataset.path_of(split) or dataset.train) for split, part in parts.items()},
+        problem=problem,
+        plugins=plugins,
+    )
+
+
+def dataset_parts(dataset: Dataset, allowed: Allowed) -> tuple[dict[Split, Part], list[Mistake]]:
+    """Where each split's rows are, and what is wrong with their paths.
+
+    Args:
+        dataset: The definition.
+        allowed: What its paths count from, and where they may lead.
+    """
+    parts: dict[Split, Part] = {}
     mistakes: list[Mistake] = []
-    problems: list[str] = []
     for split in SPLITS:
         written = dataset.path_of(split)
         if written is None:
@@ -135,25 +206,42 @@ def resolve_dataset(dataset: Dataset, allowed: Allowed) -> tuple[DatasetSource |
             found = Mistake("", f"is a folder (got {written!r})", "Name a file.")
         if isinstance(found, Mistake):
             mistakes.append(Mistake(f".{split}", found.problem, found.remedy))
-            continue
-        checked = check_file(found, written, dataset.columns)
-        problems += [str(problem) for problem in checked.problems[:1]]
-        files[split] = FileSource(
-            path=written if is_remote(written) else str(found),
-            label=written,
-            sha256=sha256_of(found),
-            num_bytes=found.stat().st_size,
-            num_rows=len(checked.rows),
-            num_characters=sum(len(row.prompt) + len(row.answer) + len(row.system) for row in checked.rows),
-        )
-    if mistakes:
-        return None, mistakes
-    source = DatasetSource(
-        name=dataset.name,
-        format=dataset.format,
-        columns=dataset.columns,
-        max_samples=dataset.max_samples,
-        files=files,
-        problem=problems[0] if problems else "",
+        else:
+            parts[split] = Part(found, written)
+    if "train" in parts:
+        parts |= {split: Part(parts["train"].path, parts["train"].label, portion) for split, portion in dataset.portions.items()}
+    return {split: parts[split] for split in SPLITS if split in parts}, mistakes
+
+
+def _untrainable(kind: Kind) -> list[Mistake]:
+    if kind == "conversations":
+        return []
+    remedy = "Supervised fine-tuning learns from rows of the kind conversations; `dtx dataset check` checks rows of every kind."
+    return [Mistake(".kind", f"rows of {kind} cannot be trained on yet", remedy)]
+
+
+def definition_mistakes(dataset: Dataset) -> list[Mistake]:
+    """What is written in a definition and means nothing there."""
+    return [*misfits(dataset.format, dataset.kind, dataset.columns, dataset.tags), *_wrong_subsets(dataset)]
+
+
+def _wrong_subsets(dataset: Dataset) -> list[Mistake]:
+    """A subset needs the column that tells it, and the column a subset."""
+    subsets = [split for split, portion in dataset.portions.items() if isinstance(portion, Subset)]
+    if subsets and dataset.columns.subset is None:
+        return [Mistake(f".{subsets[0]}", "is a subset, and no column says which rows are in it", "Name that column: `columns: {subset: ...}`.")]
+    if dataset.columns.subset and not subsets:
+        return [Mistake(".columns.subset", "has no effect: neither validation nor test is a subset", "Write `validation: {subset: ...}`, or remove it.")]
+    return []
+
+
+def _file_source(part: Part, counts: Counts, written: str) -> FileSource:
+    return FileSource(
+        path=written if is_remote(written) else str(part.path),
+        label=part.label,
+        sha256=sha256_of(part.path),
+        num_bytes=part.path.stat().st_size,
+        num_rows=counts[0],
+        num_characters=counts[1],
+        portion=part.portion,
     )
-    return source, []

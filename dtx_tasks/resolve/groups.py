@@ -24,6 +24,22 @@ def merged_values(group: HyperparameterGroup, known: Mapping[str, Hyperparameter
     Returns:
         The values, or what is wrong with the chain of `extends` or with the values together.
     """
+    chain = chain_of(group, known)
+    if isinstance(chain, Mistake):
+        return chain
+    named: dict[str, object] = {}
+    for link in reversed(chain):
+        named |= link.own_values()
+    return _refused(named) or Hyperparameters.model_validate(named)
+
+
+def chain_of(group: HyperparameterGroup, known: Mapping[str, HyperparameterGroup]) -> list[HyperparameterGroup] | Mistake:
+    """A group and everything that it extends, nearest first.
+
+    Args:
+        group: The group.
+        known: Every group, by name.
+    """
     chain = [group]
     while (parent := chain[-1].extends) is not None:
         if parent not in known:
@@ -31,10 +47,7 @@ def merged_values(group: HyperparameterGroup, known: Mapping[str, Hyperparameter
         if any(parent == link.name for link in chain):
             return Mistake(".extends", f"goes in a circle through {parent!r}", "End the chain in a group that extends nothing.")
         chain.append(known[parent])
-    named: dict[str, object] = {}
-    for link in reversed(chain):
-        named |= link.own_values()
-    return _refused(named) or Hyperparameters.model_validate(named)
+    return chain
 
 
 def _refused(named: dict[str, object]) -> Mistake | None:

@@ -9,7 +9,7 @@ import torch
 from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
-from dtx_tasks.template import prompt_ids
+from dtx_tasks.template import prompt_ids, stop_token_ids
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
     from dtx_tasks.spec import Scoring
 
-Messages = list[dict[str, str]]
+Conversation = tuple[list[dict[str, Any]], list[dict[str, Any]] | None]
+"""Messages as OpenAI's API has them, and the functions that may be called, if the row speaks of any."""
 
 
 class Generator:
@@ -39,7 +40,7 @@ class Generator:
         device = "cuda" if torch.cuda.is_available() else "cpu"
         self.model: PreTrainedModel = model.to(device).eval()
 
-    def answer(self, conversations: list[Messages], scoring: Scoring) -> list[str]:
+    def answer(self, conversations: list[Conversation], scoring: Scoring) -> list[str]:
         """What the model writes to each conversation.
 
         Args:
@@ -49,7 +50,7 @@ class Generator:
         Returns:
             As many texts, in the same order.
         """
-        prompts = [prompt_ids(self.tokenizer, messages) for messages in conversations]
+        prompts = [prompt_ids(self.tokenizer, messages, tools) for messages, tools in conversations]
         # Prompts of like length together: less padding. Longest first, so that memory runs out at once or never.
         order = sorted(range(len(prompts)), key=lambda index: (-len(prompts[index]), index))
         answers = [""] * len(prompts)
@@ -66,7 +67,7 @@ class Generator:
         config = GenerationConfig(
             do_sample=False,
             max_new_tokens=max_new_tokens,
-            eos_token_id=self.tokenizer.eos_token_id,
+            eos_token_id=stop_token_ids(self.tokenizer),
             pad_token_id=self.tokenizer.pad_token_id if self.tokenizer.pad_token_id is not None else self.tokenizer.eos_token_id,
         )
         written = self.model.generate(**padded, generation_config=config)[:, padded["input_ids"].shape[1] :]

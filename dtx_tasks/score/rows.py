@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 from dtx_tasks.errors import DataError
 from dtx_tasks.records import Layout, PreparedDataset, digest_of
@@ -22,14 +22,16 @@ class ScoredRow:
     Attributes:
         row_id: Content hash.
         split: `validation` decides, `test` is reported.
-        messages: The conversation up to the answer.
+        messages: The conversation up to the answer, as OpenAI's API has it.
         answer: The reference.
+        tools: Functions that may be called, as JSON Schema; None where the row speaks of none.
     """
 
     row_id: str
     split: Split
-    messages: list[dict[str, str]]
+    messages: list[dict[str, Any]]
     answer: str
+    tools: list[dict[str, Any]] | None = None
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,7 @@ def scored_rows(document: ScoringDocument, layout: Layout) -> ScoredRows:
     rows = [found[row_id] for row_id in sorted(found)]
     is_cross_fitted = len({row.split for row in rows}) == 1
     if is_cross_fitted:
-        rows = [ScoredRow(row.row_id, _role(row.row_id), row.messages, row.answer) for row in rows]
+        rows = [replace(row, split=_role(row.row_id)) for row in rows]
     rows = _limited(rows, document.scoring.max_samples)
     if not rows:
         raise DataError("There is no row to score on.", "No Dataset with a validation or test split could be prepared.")
@@ -91,7 +93,7 @@ def _rows_of(folder: str) -> list[ScoredRow]:
             text = read_bytes(f"{folder}/files/{split}.jsonl").decode()
         except FileNotFoundError:
             continue
-        rows += [ScoredRow(values["row_id"], split, values["messages"], values["answer"]) for values in map(json.loads, text.rstrip("\n").split("\n"))]
+        rows += [ScoredRow(split=split, **values) for values in map(json.loads, text.rstrip("\n").split("\n"))]
     return rows
 
 

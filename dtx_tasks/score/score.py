@@ -102,7 +102,7 @@ def _generate(
     checkpoint_id: str, inputs: dict[str, str], scoring: ScoringDocument, rows: ScoredRows, folder: str, load: Callable[[], Generator], held: Claim
 ) -> ScoreCards:
     started_at = time.monotonic()
-    answers = load().answer([row.messages for row in rows.rows], scoring.scoring)
+    answers = load().answer([(row.messages, row.tools) for row in rows.rows], scoring.scoring)
     measured = [measure(scoring.scoring.metrics, answer, row.answer) for answer, row in zip(answers, rows.rows, strict=True)]
     lines = [
         json.dumps(

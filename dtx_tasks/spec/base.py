@@ -13,6 +13,9 @@ Name = Annotated[
 """A name that a person reads, in any script; no slash, no line break, no space at either end."""
 
 BY_NAME, DEFINED_HERE = "<name>", "<definition>"
+WRITTEN, LEFT_OUT, ROW_COUNT, ROW_SHARE, SUBSET = "<written>", "<left out>", "<row count>", "<row share>", "<subset>"
+TAGS_OF_UNIONS = frozenset({BY_NAME, DEFINED_HERE, WRITTEN, LEFT_OUT, ROW_COUNT, ROW_SHARE, SUBSET})
+"""Parts of a place in pydantic's errors that no author wrote."""
 
 
 class SpecModel(BaseModel):

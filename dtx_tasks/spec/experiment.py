@@ -135,6 +135,9 @@ class FinetuneExperiment(SpecModel):
     selection: Selection = Selection()
     """How the best is chosen. 选择"""
 
+    allow_leakage: Annotated[str, Field(min_length=1, examples=["the test split repeats greetings on purpose"])] | None = None
+    """Why rows that are scored on may be learned from too; without a reason such rows stop the experiment. 允许数据泄漏的理由"""
+
     resources: Resources = Resources()
     """What one pack runs on. 资源"""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from dtx_tasks.errors import Mistake, nearest
-from dtx_tasks.spec.base import BY_NAME, DEFINED_HERE
+from dtx_tasks.spec.base import DEFINED_HERE, TAGS_OF_UNIONS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 Schema = dict[str, Any]
 
-UNWRITTEN = frozenset({BY_NAME, DEFINED_HERE, "<<"})
+UNWRITTEN = TAGS_OF_UNIONS | {"<<"}
 """Parts of a place that are no key of the author's: tags of unions, and YAML's merge."""
 
 BOUNDS = {

@@ -8,7 +8,38 @@ from pydantic import Field
 
 from dtx_tasks.spec.base import Name, SpecModel
 
-Template = Literal["tokenizer", "chatml", "plain"]
+Template = Literal[
+    "tokenizer",
+    "alpaca",
+    "baichuan2",
+    "chatglm3",
+    "chatml",
+    "cohere",
+    "cpm",
+    "cpm3",
+    "deepseek",
+    "default",
+    "falcon",
+    "gemma",
+    "glm4",
+    "intern2",
+    "llama2",
+    "llama3",
+    "llava",
+    "llava_next",
+    "llava_next_video",
+    "mistral",
+    "paligemma",
+    "phi",
+    "qwen",
+    "qwen2_vl",
+    "vicuna",
+    "xverse",
+    "yi",
+    "yi_vl",
+    "yuan",
+]
+"""The names of dtx_tasks.template.TEMPLATES, and the base model's own one: what is checked early must not import what is heavy."""
 
 
 class LLM(SpecModel):
@@ -24,4 +55,4 @@ class LLM(SpecModel):
     """A folder in Hugging Face layout (a relative path counts from the file that names it), or `made:RECIPE` for a model that is made on first use. 来源"""
 
     template: Template = "tokenizer"
-    """How a conversation becomes text: `tokenizer` is the model's own chat template. 对话模板"""
+    """How a conversation becomes text: `tokenizer` is the model's own chat template, docs/templates.md lists the others. 对话模板"""

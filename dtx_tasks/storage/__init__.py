@@ -31,13 +31,16 @@ from dtx_tasks.storage.folders import (
 )
 from dtx_tasks.storage.local import local_path, sha256_of
 from dtx_tasks.storage.places import Places, places
+from dtx_tasks.storage.web import DownloadError, bring_page, is_web
 
 __all__ = [
     "Claim",
+    "DownloadError",
     "Places",
     "append_line",
     "bring",
     "bring_file",
+    "bring_page",
     "claim",
     "claim_within",
     "copy_folder",
@@ -46,6 +49,7 @@ __all__ = [
     "exists",
     "is_claimed",
     "is_remote",
+    "is_web",
     "link_folder",
     "list_names",
     "local_path",

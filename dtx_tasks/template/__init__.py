@@ -1,5 +1,19 @@
 """From a conversation to text and token ids: one way for training, scoring and serving."""
 
-from dtx_tasks.template.render import UnsuitableTemplateError, answer_ids, chat_template, prompt_ids
+from dtx_tasks.template.adapt import adapt, stop_token_ids
+from dtx_tasks.template.encode import IGNORED_LABEL, Encoded, encode, prompt_ids
+from dtx_tasks.template.render import UnsuitableTemplateError
+from dtx_tasks.template.table import TEMPLATES, TOKENIZERS_OWN, Template
 
-__all__ = ["UnsuitableTemplateError", "answer_ids", "chat_template", "prompt_ids"]
+__all__ = [
+    "IGNORED_LABEL",
+    "TEMPLATES",
+    "TOKENIZERS_OWN",
+    "Encoded",
+    "Template",
+    "UnsuitableTemplateError",
+    "adapt",
+    "encode",
+    "prompt_ids",
+    "stop_token_ids",
+]

@@ -21,6 +21,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PrinterCallback, s
 from trl import SFTConfig, SFTTrainer
 
 from dtx_tasks.errors import DivergedError, PreemptedError, SpecError, TransientError
+from dtx_tasks.plan import with_rows
 from dtx_tasks.plan.identity import lora_alpha
 from dtx_tasks.records import Attempt, FetchedLLM, PreparedDataset
 from dtx_tasks.storage import bring, list_names, read_record, workplace
@@ -49,6 +50,7 @@ class JobFolder:
         llm_uri: The base LLM's files.
         llm_path: The same on this machine.
         prepared_path: The PreparedDataset's files, on this machine.
+        num_rows: Its rows to learn from.
         is_main: Whether this process is rank 0.
         node: The machine that it runs on, from 0.
     """
@@ -57,6 +59,7 @@ class JobFolder:
     llm_uri: str
     llm_path: Path
     prepared_path: Path
+    num_rows: int
     is_main: bool
     node: int
 
@@ -67,7 +70,15 @@ class JobFolder:
         base, rows = read_record(f"{llm}/fetched.json", FetchedLLM), read_record(f"{prepared}/prepared.json", PreparedDataset)
         if base is None or rows is None:
             raise TransientError(f"{job.name}: its base or its prepared rows are not on storage.", "The stages before say why.")
-        return cls(layout.job(job.job_id), f"{llm}/files", bring(f"{llm}/files", base.files), bring(f"{prepared}/files", rows.files), is_main, node)
+        return cls(
+            layout.job(job.job_id),
+            f"{llm}/files",
+            bring(f"{llm}/files", base.files),
+            bring(f"{prepared}/files", rows.files),
+            rows.train.num_rows,
+            is_main,
+            node,
+        )
 
     @property
     def work(self) -> Path:
@@ -134,6 +145,7 @@ def train_job(job: FinetuneJob, resources: Resources, folder: JobFolder, attempt
     """
     # The seed decides new weights and dropout, so it comes before the model.
     set_seed(job.seed)
+    job = with_rows(job, folder.num_rows)
     values = job.hyperparameters
     if values.compute_type == "fp16" and not torch.cuda.is_available():
         raise SpecError("compute_type: fp16 needs a GPU, and there is none here.", "Use fp32 or bf16.")

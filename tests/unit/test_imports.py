@@ -17,7 +17,7 @@ before = set(sys.modules)
 runpy.run_path(target) if target.endswith(".py") else importlib.import_module(target)
 print(json.dumps(sorted({name.partition(".")[0] for name in set(sys.modules) - before})))
 """
-HEAVY = {"torch", "transformers", "mlflow", "numpy", "airflow"}
+HEAVY = {"torch", "transformers", "mlflow", "numpy", "airflow", "sqlalchemy", "alembic"}
 DAGS = Path(__file__).parents[2] / "dags"
 
 
@@ -37,7 +37,7 @@ def test_lower_layers_bring_pydantic_and_yaml_alone(package: str) -> None:
     assert found <= known
 
 
-@pytest.mark.parametrize("package", ["dtx_tasks.entrypoints.__main__", "dtx_tasks.launch", "dtx_tasks.cli"])
+@pytest.mark.parametrize("package", ["dtx_tasks.entrypoints.__main__", "dtx_tasks.launch", "dtx_tasks.cli", "dtx_tasks.template"])
 def test_upper_layers_bring_no_framework(package: str) -> None:
     """A command answers at once, and a worker without torch can run it."""
     assert brought(package) & HEAVY - {"numpy"} == set()

@@ -10,7 +10,7 @@ from dtx_tasks import settings
 @pytest.fixture(autouse=True)
 def nothing_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every test names what it needs."""
-    for name in ("DTX_HOME", "DTX_ROOT", "DTX_DATA_ROOTS", "DTX_SCHEDULES", "DTX_CONFIG", "DTX_RETRY_DELAY_S"):
+    for name in ("DTX_HOME", "DTX_ROOT", "DTX_DATA_ROOTS", "DTX_SCHEDULES", "DTX_CONFIG", "DTX_RETRY_DELAY_S", "DTX_CATALOG_URL"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)
 
@@ -62,3 +62,15 @@ def test_delay_between_tries_is_configured(monkeypatch: pytest.MonkeyPatch) -> N
     assert settings.retry_delay_s() == 10.0
     monkeypatch.setenv("DTX_RETRY_DELAY_S", "0.5")
     assert settings.retry_delay_s() == 0.5
+
+
+def test_catalog_is_a_file_of_the_home_folder_or_wherever_it_is_said_to_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other processes have another current folder: a path is made absolute for them."""
+    assert settings.catalog_url() == f"sqlite:///{tmp_path / '.dtx' / 'catalog.db'}"
+    for named, meant in {
+        "sqlite:///a.db": f"sqlite:///{tmp_path / 'a.db'}",
+        "sqlite:////b.db": "sqlite:////b.db",
+        "postgresql://h/d": "postgresql://h/d",
+    }.items():
+        monkeypatch.setenv("DTX_CATALOG_URL", named)
+        assert settings.catalog_url() == meant

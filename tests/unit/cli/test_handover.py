@@ -3,7 +3,15 @@
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from dtx_tasks.catalog import DATASETS, LLMS
 from dtx_tasks.cli.handover import hand_over
+from dtx_tasks.entrypoints.planning import plan_document
+from dtx_tasks.entrypoints.resources import create_resource
+from dtx_tasks.resolve import Origin
+from dtx_tasks.settings import data_roots
+from dtx_tasks.spec import SpecDocument
 from dtx_tasks.storage import manifest
 from tests.builders import EXPERIMENT, FakeData, make_matrix, make_plan
 
@@ -27,6 +35,14 @@ def test_files_of_a_definition_are_uploaded(tmp_path: Path) -> None:
     assert (Path(dataset["train"]).read_text(), Path(dataset["test"]).read_text(), dataset["validation"]) == ("rows", "other", None)
     assert Path(dataset["train"]).is_relative_to(tmp_path / "store" / "default" / "uploads")
     assert Path(dataset["train"]).name == "a.jsonl"
+
+
+def test_rows_held_out_need_no_upload_of_their_own(tmp_path: Path) -> None:
+    """They are part of the train file."""
+    FakeData(tmp_path).text("a.jsonl", "rows")
+    data = {"name": "d", "train": "a.jsonl", "validation": 0.1, "test": {"subset": "held"}}
+    (dataset,) = handed(tmp_path, spec(datasets=[data]))["matrix"]["datasets"]
+    assert (Path(dataset["train"]).read_text(), dataset["validation"], dataset["test"]) == ("rows", 0.1, {"subset": "held"})
 
 
 def test_names_stay_names(tmp_path: Path) -> None:
@@ -93,3 +109,26 @@ def test_upload_that_was_cut_off_is_completed(tmp_path: Path) -> None:
     (source / "model.safetensors").unlink()
     handed(tmp_path, data)
     assert (source / "model.safetensors").read_text() == "model.safetensors"
+
+
+def test_files_of_own_resources_are_handed_over_by_their_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A request that names them finds that very version, from where the author's folder cannot be read; what changed since does not matter to it."""
+    data = FakeData(tmp_path)
+    monkeypatch.setenv("DTX_CONFIG", str(data.config()))
+    monkeypatch.setenv("DTX_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("DTX_ROOT", str(tmp_path / "store"))
+    monkeypatch.delenv("DTX_CATALOG_URL", raising=False)
+    data.text("model/config.json", "{}")
+    (tmp_path / "link").symlink_to(tmp_path / "model")
+    create_resource(DATASETS, SpecDocument("d", {"name": "mine", **data.splits("mine")}), Origin(tmp_path), team="default", author="ann")
+    create_resource(LLMS, SpecDocument("l", {"name": "mine", "source": "link"}), Origin(tmp_path), team="default", author="ann")
+    request = SpecDocument("e", {"name": "x", "matrix": {"llms": ["mine"], "datasets": ["mine"], "hyperparameters": ["quick"]}})
+    local = plan_document(request, Origin(tmp_path))
+    assert hand_over(request.data, local, tmp_path, str(tmp_path / "store")) == request.data
+    bound = Origin(None, data_roots("default"))
+    assert plan_document(request, bound).versions == local.versions
+    assert plan_document(request, bound).plan_id == local.plan_id
+    data.jsonl("mine.train.jsonl", 7)
+    pinned = SpecDocument("e", {"name": "x", "matrix": {"llms": ["mine"], "datasets": ["mine@1"], "hyperparameters": ["quick"]}})
+    for origin in (bound, Origin(tmp_path)):
+        assert [job.job_id for job in plan_document(pinned, origin).jobs] == [job.job_id for job in local.jobs]

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dtx_tasks.dataset import check_file
 from dtx_tasks.spec import Columns
+from tests.reading import checked
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,7 +21,7 @@ def test_named_column_that_no_row_has_is_a_mistake(tmp_path: Path, columns: dict
     path = tmp_path / "rows.jsonl"
     path.write_text('{"instruction": "a", "output": "b"}\n')
     for read in (Columns(**columns), Columns.model_validate_json(Columns(**columns).model_dump_json())):
-        (found,) = check_file(path, "rows.jsonl", read).problems
+        (found,) = checked(path, columns=read).findings.of("error")
         assert str(found).startswith(f"rows.jsonl:1: {problem}")
 
 
@@ -29,4 +29,4 @@ def test_default_column_may_be_in_no_row(tmp_path: Path) -> None:
     """Most files have no `input`."""
     path = tmp_path / "rows.jsonl"
     path.write_text('{"instruction": "a", "output": "b"}\n')
-    assert check_file(path, "rows.jsonl", Columns.model_validate_json(Columns().model_dump_json())).problems == []
+    assert checked(path, columns=Columns.model_validate_json(Columns().model_dump_json())).findings.counts == {}

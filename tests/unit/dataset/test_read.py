@@ -6,10 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from dtx_tasks.dataset import check_file, rows_of
 from dtx_tasks.errors import DataError
-from dtx_tasks.spec import Columns
 from tests.builders import FakeData
+from tests.reading import checked
 
 ROW = '{"instruction": "ask", "output": "answer"}'
 SHARED = Path(os.environ.get("DTX_SHARED") or Path(__file__).parents[4] / "shared") / "data"
@@ -17,12 +16,13 @@ needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason=f"the real data is
 
 
 def rows(folder: Path, name: str, content: str | bytes, **columns: str) -> list[tuple[int, str, str]]:
-    checked = rows_of(FakeData(folder).text(name, content), name, Columns(**columns))
-    return [(row.line, row.prompt, row.answer) for row in checked.rows]
+    found = checked(FakeData(folder).text(name, content), **columns)
+    assert found.findings.num_errors == 0, found.findings.summary()
+    return [(row.line, row.asked[-1]["content"], row.answer) for row in found.rows]
 
 
 def problems(folder: Path, name: str, content: str | bytes, **columns: str) -> list[str]:
-    return [str(problem) for problem in check_file(FakeData(folder).text(name, content), name, Columns(**columns)).problems]
+    return [str(finding) for finding in checked(FakeData(folder).text(name, content), **columns).findings.of("error")]
 
 
 @pytest.mark.parametrize(
@@ -80,14 +80,15 @@ def test_columns_are_mapped(tmp_path: Path) -> None:
 def test_system_message_is_read_where_it_is_mapped(tmp_path: Path) -> None:
     """It is no part of a row by default."""
     path = FakeData(tmp_path).text("a.jsonl", '{"instruction": "ask", "output": "a", "system": "be kind"}')
-    assert [row.system for row in rows_of(path, "a", Columns()).rows] == [""]
-    assert rows_of(path, "a", Columns(system="system")).rows[0].messages()[0] == {"role": "system", "content": "be kind"}
+    assert [row.asked for row in checked(path).rows] == [[{"role": "user", "content": "ask"}]]
+    assert checked(path, system="system").rows[0].messages[0] == {"role": "system", "content": "be kind"}
 
 
 def test_unused_columns_are_told(tmp_path: Path) -> None:
     """Whoever has a column that nothing reads should know."""
     path = FakeData(tmp_path).text("a.jsonl", '{"instruction": "ask", "output": "a", "system": "x", "history": []}')
-    assert rows_of(path, "a", Columns()).ignored_columns == ("history", "system")
+    assert checked(path).ignored_columns == ("history", "system")
+    assert checked(path).findings.counts == {"unread_column": 2}
 
 
 @pytest.mark.parametrize("text", ["{{name}}", "{% raw %}", "<script>", "${HOME}", "  spaces  ", "😀 识别"])
@@ -143,8 +144,8 @@ def test_bad_row_is_told_with_its_line_and_column(tmp_path: Path, row: str, told
         ("a.csv", "instruction,output\na,b\na,b,c\n", "a.csv:3: character 1: the row has more fields than the header. Put text with commas in double quotes."),
         ("a.csv", "instruction,output\na\n", "a.csv:2: output: must be text (got None). Put it in quotes."),
         ("a.csv", 'instruction,output\na,b\n"open,c\n', "a.csv:3: character 1: this is not CSV: unexpected end of data. Check the double quotes of this row."),
-        ("a.txt", ROW, "a.txt:1: character 1: files of the kind '.txt' cannot be read. Use one of .jsonl, .json, .csv."),
-        ("rows", ROW, "rows:1: character 1: files of the kind 'rows' cannot be read. Use one of .jsonl, .json, .csv."),
+        ("a.txt", ROW, "a.txt:1: character 1: files of the kind '.txt' cannot be read. Use one of .jsonl, .json, .csv, .parquet, each also with .gz or .zst."),
+        ("rows", ROW, "rows:1: character 1: files of the kind 'rows' cannot be read. Use one of .jsonl, .json, .csv, .parquet, each also with .gz or .zst."),
     ],
 )
 def test_file_that_cannot_be_read_is_told_with_its_place(tmp_path: Path, name: str, content: str, told: str) -> None:
@@ -163,7 +164,7 @@ def test_array_in_a_jsonl_file_is_told(tmp_path: Path) -> None:
 def test_json_that_python_cannot_read_is_no_bug(tmp_path: Path, name: str, row: str) -> None:
     """The author is told the line of it."""
     (told,) = problems(tmp_path, name, row if name == "a.jsonl" else f"[{row}")
-    assert told.startswith(f"{name}:1: character 1: this is not JSON: ")
+    assert told.startswith(f"{name}:1: character {1 if name == 'a.jsonl' else 2}: this is not JSON: ")
 
 
 def test_chinese_text_of_another_encoding_is_told(tmp_path: Path) -> None:
@@ -177,43 +178,36 @@ def test_all_problems_are_told_and_most_of_them_shown(tmp_path: Path) -> None:
     """A file of bad rows is not a flood."""
     path = FakeData(tmp_path).jsonl("a.jsonl", [{"instruction": "q"}] * 25)
     with pytest.raises(DataError) as caught:
-        rows_of(path, "a.jsonl", Columns())
+        checked(path).findings.refuse()
     assert len(str(caught.value).splitlines()) == 21
-    assert str(caught.value).endswith("and 5 more")
+    assert str(caught.value).endswith("and 5 more of missing_field")
 
 
 def test_good_rows_beside_bad_ones_are_counted(tmp_path: Path) -> None:
     """A plan tells how many rows could be read."""
-    checked = check_file(FakeData(tmp_path).text("a.jsonl", f"{ROW}\n{{}}\n{ROW}\n"), "a", Columns())
-    assert (len(checked.rows), len(checked.problems)) == (2, 2)
+    found = checked(FakeData(tmp_path).text("a.jsonl", f"{ROW}\n{{}}\n{ROW}\n"))
+    assert (len(found.rows), found.findings.num_errors) == (2, 2)
 
 
 def test_equal_rows_of_two_files_are_one(tmp_path: Path) -> None:
     """A row's id is its content, wherever it stands and however it is written."""
     data = FakeData(tmp_path)
-    one = rows_of(data.text("a.jsonl", f"\n{ROW}"), "a", Columns()).rows[0]
-    other = rows_of(data.text("b.csv", "instruction,input,output\nask,,answer\n"), "b", Columns()).rows[0]
+    one = checked(data.text("a.jsonl", f"\n{ROW}")).rows[0]
+    other = checked(data.text("b.csv", "instruction,input,output\nask,,answer\n")).rows[0]
     assert one.row_id == other.row_id
-    assert one.row_id != rows_of(data.text("c.csv", "instruction,output\nask,other\n"), "c", Columns()).rows[0].row_id
-
-
-@needs_shared
-@pytest.mark.parametrize(("name", "num_rows"), [("alpaca_en_demo.json", 999), ("alpaca_zh_demo.json", 1000)])
-def test_real_files_are_read_whole(name: str, num_rows: int) -> None:
-    """Files that other people wrote."""
-    assert len(rows_of(SHARED / name, name, Columns()).rows) == num_rows
+    assert one.row_id != checked(data.text("c.csv", "instruction,output\nask,other\n")).rows[0].row_id
 
 
 @needs_shared
 def test_placeholders_of_a_real_file_are_kept() -> None:
     """`{{name}}` is the author's text."""
-    assert "{{name}}" in rows_of(SHARED / "identity.json", "identity.json", Columns()).rows[0].answer
+    assert "{{name}}" in checked(SHARED / "identity.json").rows[0].answer
 
 
 @needs_shared
 @pytest.mark.parametrize("name", ["glaive_toolcall_en_demo.json", "kto_en_demo.json", "dpo_zh_demo.json", "c4_demo.jsonl"])
 def test_real_files_of_another_format_are_told(name: str) -> None:
     """Rows of conversations and of plain text are no alpaca rows."""
-    told = str(check_file(SHARED / name, name, Columns()).problems[0])
+    told = checked(SHARED / name).findings.first_error
     assert told.startswith(f"{name}:")
     assert "instruction: the column is missing." in told

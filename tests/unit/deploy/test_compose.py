@@ -20,7 +20,7 @@ ONCE = {"airflow-init"}
 UNASKABLE = {"otel-collector"}
 """Its image has nothing that a healthcheck could call."""
 
-SECRET = re.compile(r"PASSWORD|SECRET|_KEY|SQL_ALCHEMY_CONN|STORE_URI")
+SECRET = re.compile(r"PASSWORD|SECRET|_KEY|SQL_ALCHEMY_CONN|STORE_URI|CATALOG_URL")
 HARMLESS = {"AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE"}
 
 AIRFLOW = ("airflow-init", "airflow-apiserver", "airflow-scheduler", "airflow-dag-processor", "airflow-triggerer")
@@ -98,7 +98,7 @@ def test_command_of_the_env_file_makes_secrets(tmp_path: Path) -> None:
 def test_settings_are_known_to_the_code() -> None:
     """A misspelt DTX_ name would be ignored."""
     given = {name for _, name in environments() if name.startswith("DTX_")}
-    assert given == {"DTX_BACKEND", "DTX_CONFIG", "DTX_ROOT", "DTX_MLFLOW_URL"}
+    assert given == {"DTX_BACKEND", "DTX_CATALOG_URL", "DTX_CONFIG", "DTX_ROOT", "DTX_MLFLOW_URL"}
     assert {name for name in given if not re.search(rf"\b{name}\b", code())} == set()
 
 
@@ -111,7 +111,7 @@ def test_parts_of_airflow_have_one_environment() -> None:
 
 def test_databases_name_their_driver() -> None:
     """SQLAlchemy takes a bare postgresql:// for psycopg 3, which is not in the image."""
-    urls = [value for (_, name), value in environments().items() if name.endswith(("SQL_ALCHEMY_CONN", "STORE_URI"))]
+    urls = [value for (_, name), value in environments().items() if name.endswith(("SQL_ALCHEMY_CONN", "STORE_URI", "CATALOG_URL"))]
     assert {url.partition("://")[0] for url in urls} == {"postgresql+psycopg2"}
 
 

@@ -5,8 +5,10 @@ from typing import Any
 import pytest
 
 from dtx_tasks.plan.identity import learned_values, scoring_id
+from dtx_tasks.records import PluginSource
 from dtx_tasks.spec import Columns, Hyperparameters, Scoring
 from tests.builders import make_dataset_source, make_experiment, make_job, make_llm_source, make_matrix, make_plan
+from tests.plugins import make_use
 
 ROWS = {"train": "train", "validation": "validation", "test": "test"}
 
@@ -81,7 +83,7 @@ def test_job_id_changes_with_the_seed() -> None:
     assert make_job(seed=1).job_id != make_job(seed=2).job_id
 
 
-@pytest.mark.parametrize("change", [{"revision": "r2"}, {"template": "plain"}])
+@pytest.mark.parametrize("change", [{"revision": "r2"}, {"template": "default"}])
 def test_job_id_changes_with_the_base(change: dict[str, str]) -> None:
     """Other weights or another template are another start."""
     assert make_job(llm=make_llm_source(**change)).job_id != make_job().job_id
@@ -116,7 +118,7 @@ def test_prepared_id_changes_with_its_rows(change: dict[str, Any]) -> None:
 
 def test_prepared_id_changes_with_tokenizer_template_and_length() -> None:
     """Another tokenizer writes other tokens."""
-    known = [make_job(), make_job(llm=make_llm_source(revision="r2")), make_job(llm=make_llm_source(template="plain")), make_job(cutoff_len=99)]
+    known = [make_job(), make_job(llm=make_llm_source(revision="r2")), make_job(llm=make_llm_source(template="default")), make_job(cutoff_len=99)]
     assert len({job.prepared_id for job in known}) == 4
 
 
@@ -184,3 +186,24 @@ def test_scoring_id_does_not_depend_on_the_order_of_datasets() -> None:
     """The rows are a union."""
     one, other = make_dataset_source("d"), make_dataset_source("e")
     assert scoring_id(Scoring(), [one, other]) == scoring_id(Scoring(), [other, one])
+
+
+@pytest.mark.parametrize(
+    "plugins",
+    [
+        (make_use("clean", least=3),),
+        (make_use("clean", "2"),),
+        (make_use("other"),),
+        (make_use("clean"), make_use("other")),
+        (make_use("other"), make_use("clean")),
+        (),
+    ],
+    ids=["a parameter", "the version", "the name", "another one", "the order", "none"],
+)
+def test_ids_change_with_the_plugins(plugins: tuple[PluginSource, ...]) -> None:
+    """Other rows may come out, to learn from and to score on."""
+    ids = [
+        [id_of(plugins=named) for id_of in (prepared_id, job_id_of_rows, lambda **rows: scoring_id(Scoring(), [make_dataset_source(**rows)]))]
+        for named in (plugins, (make_use("clean"),))
+    ]
+    assert all(one != other for one, other in zip(*ids, strict=True))

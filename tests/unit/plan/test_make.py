@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from dtx_tasks.errors import SpecError
-from dtx_tasks.plan.make import num_steps
+from dtx_tasks.plan.make import num_steps, with_rows
 from dtx_tasks.spec import Hyperparameters
-from tests.builders import make_dataset_source, make_experiment, make_inputs, make_llm_source, make_matrix, make_plan
+from tests.builders import make_dataset_source, make_experiment, make_inputs, make_job, make_llm_source, make_matrix, make_plan
 
 
 def names(**changes: Any) -> list[str]:
@@ -173,3 +173,11 @@ def test_registered_name_is_the_experiments_where_it_can_be() -> None:
     """MLflow takes no colon."""
     assert make_plan(make_experiment(name="a:b")).registered_name == "a-b"
     assert make_plan(make_experiment(name="a", registered_name="c")).registered_name == "c"
+
+
+def test_steps_follow_the_rows_that_were_prepared() -> None:
+    """Plugins may have left rows out; a number of steps that the author named stays."""
+    assert with_rows(make_job(num_train_epochs=2.0, global_batch_size=4), 8).num_steps == 4
+    assert with_rows(make_job(max_steps=7), 8).num_steps == 7
+    job = make_job()
+    assert with_rows(job, 20) == job

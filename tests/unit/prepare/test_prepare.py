@@ -18,6 +18,8 @@ from tests.recipes.world import QUICK, Trial, make_trial
 if TYPE_CHECKING:
     from dtx_tasks.records import Layout
 
+SAME_FILE = "both splits are one file, to keep the test short"
+
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -33,7 +35,7 @@ def trial_on(folder: Path, base: Path, rows: list[dict[str, str]], **group: Any)
     (folder / "rows.jsonl").write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
     dataset = {"name": "rows", "train": "rows.jsonl", "test": "rows.jsonl"}
     matrix = {"llms": [{"name": "local", "source": "base"}], "datasets": [dataset], "hyperparameters": [{**QUICK, **group}]}
-    return make_trial(folder, matrix=matrix)
+    return make_trial(folder, matrix=matrix, allow_leakage=SAME_FILE)
 
 
 def test_local_base_is_copied_once_and_told_when_it_changed(tmp_path: Path, base: Path) -> None:
@@ -61,7 +63,7 @@ def trial_on_changed(folder: Path) -> Trial:
         "datasets": [{"name": "rows", "train": "rows.jsonl", "test": "rows.jsonl"}],
         "hyperparameters": [QUICK],
     }
-    made = make_trial(folder, "changed", matrix=matrix)
+    made = make_trial(folder, "changed", matrix=matrix, allow_leakage=SAME_FILE)
     config.write_text(config.read_text() + " ")
     return made
 
@@ -86,8 +88,51 @@ def test_long_answer_is_cut_and_counted(tmp_path: Path, base: Path) -> None:
     assert (record["train"]["num_truncated"], record["train"]["longest_tokens"]) == (1, 32)
 
 
+def test_long_question_is_cut_and_its_answer_is_learned(tmp_path: Path, base: Path) -> None:
+    """At the length limit, from the question's end."""
+    made = trial_on(tmp_path, base, [{"instruction": "long " * 50, "output": "b"}], cutoff_len=32).ready()
+    record = json.loads(Path(f"{made.layout.prepared(made.plan.prepared[0].prepared_id)}/prepared.json").read_text())
+    assert (record["train"]["num_truncated"], record["train"]["num_trained_tokens"]) == (1, 2)
+
+
 def test_question_that_leaves_no_room_for_an_answer_is_a_mistake(tmp_path: Path, base: Path) -> None:
     """With its line: nothing of the row would be learned."""
-    rows = [{"instruction": "a", "output": "b"}, {"instruction": "long " * 50, "output": "b"}]
-    with pytest.raises(DataError, match=r"rows.jsonl:2: row: the prompt alone has \d+ tokens, cutoff_len is 32"):
+    rows = [{"instruction": "a", "output": "b"}, {"instruction": "long " * 2000, "output": "long " * 20}]
+    told = r"rows.jsonl:2: row: nothing of the answer is left at a cutoff_len of 32. Nothing would be learned: raise cutoff_len, or shorten the question."
+    with pytest.raises(DataError, match=told):
         trial_on(tmp_path, base, rows, cutoff_len=32).ready()
+
+
+def test_held_out_rows_are_scored_on_and_not_learned_from(tmp_path: Path, base: Path) -> None:
+    """Every row of the file goes to one split, of any format."""
+    shutil.copytree(base, tmp_path / "base")
+    rows = [{"messages": [{"role": "user", "content": f"q{number}"}, {"role": "assistant", "content": "a"}]} for number in range(10)]
+    (tmp_path / "rows.json").write_text(json.dumps(rows))
+    dataset = {"name": "rows", "format": "openai", "train": "rows.json", "validation": 0.2, "test": 3}
+    matrix = {"llms": [{"name": "local", "source": "base"}], "datasets": [dataset], "hyperparameters": [QUICK]}
+    made = make_trial(tmp_path, matrix=matrix).ready()
+    folder = Path(f"{made.layout.prepared(made.plan.prepared[0].prepared_id)}/files")
+    tokenizer = AutoTokenizer.from_pretrained(folder / "tokenizer")
+    learned = [tokenizer.decode(row["input_ids"]).split("\n")[1].removesuffix("<|im_end|>") for row in Dataset.from_file(str(folder / "train.arrow"))]
+    scored = [json.loads(line)["messages"][0]["content"] for split in ("validation", "test") for line in (folder / f"{split}.jsonl").read_text().splitlines()]
+    assert (len(learned), len(scored)) == (5, 5)
+    assert {*learned, *scored} == {f"q{number}" for number in range(10)}
+
+
+def test_every_answer_of_a_conversation_is_learned(tmp_path: Path, base: Path) -> None:
+    """And the last one is what is scored, with the tools that may be called."""
+    shutil.copytree(base, tmp_path / "base")
+    said = [("user", "q1"), ("assistant", "a1"), ("user", "q2"), ("assistant", "a2")]
+    turns = [{"role": role, "content": content} for role, content in said]
+    (tmp_path / "rows.json").write_text(json.dumps([{"messages": turns}, {"messages": [*turns[:3], {"role": "assistant", "content": "a3"}]}]))
+    dataset = {"name": "rows", "format": "openai", "train": "rows.json", "test": 1}
+    matrix = {"llms": [{"name": "local", "source": "base"}], "datasets": [dataset], "hyperparameters": [QUICK]}
+    made = make_trial(tmp_path, matrix=matrix).ready()
+    folder = Path(f"{made.layout.prepared(made.plan.prepared[0].prepared_id)}/files")
+    tokenizer = AutoTokenizer.from_pretrained(folder / "tokenizer")
+    (row,) = Dataset.from_file(str(folder / "train.arrow"))
+    learned = tokenizer.decode([label for label in row["labels"] if label != -100])
+    assert learned.startswith("a1<|im_end|>")
+    (scored,) = map(json.loads, (folder / "test.jsonl").read_text().splitlines())
+    assert {learned.split("<|im_end|>")[1].strip(), scored["answer"]} == {"a2", "a3"}
+    assert scored["messages"] == turns[:3]

@@ -9,6 +9,7 @@ import pytest
 
 from dtx_tasks.entrypoints.failures import note_failure
 from dtx_tasks.errors import DivergedError
+from dtx_tasks.records import ResourceVersion
 from dtx_tasks.report import write_report
 from dtx_tasks.select import select
 from dtx_tasks.storage import append_line, write_record
@@ -68,6 +69,15 @@ def test_report_says_what_came_of_it(tmp_path: Path) -> None:
     assert "base / rows / good is the best" in page
     assert f"{store.layout.job(store.plan.jobs[0].job_id)}/checkpoint" in page
     assert store.plan.plan_id in page
+
+
+def test_leakage_that_was_allowed_is_said(tmp_path: Path) -> None:
+    """With its reason, as text: whoever reads the scores should know."""
+    store = finished(tmp_path)
+    leaky = Store(store.root, store.plan.model_copy(update={"leakage": "3 rows are scored on and learned from too: <b>on purpose</b>"}))
+    assert "3 rows are scored on and learned from too: &lt;b&gt;on purpose&lt;/b&gt;." in html(leaky)
+    assert "3 rows are scored on and learned from too" in markdown(leaky)
+    assert "learned from too" not in html(store)
 
 
 def test_user_text_is_shown_and_never_run(tmp_path: Path) -> None:
@@ -145,3 +155,15 @@ def test_report_is_the_same_every_time(tmp_path: Path) -> None:
     """The same records are the same page."""
     store = finished(tmp_path)
     assert html(store) == html(store)
+
+
+def test_report_says_which_versions_were_used(tmp_path: Path) -> None:
+    """Of named resources; their names are text."""
+    store = finished(tmp_path)
+    versions = (
+        ResourceVersion(kind="Dataset", name="<b>rows</b>", version=3, digest="0123456789abcdef"),
+        ResourceVersion(kind="LLM", name="base", version=None, digest="fedcba9876543210"),
+    )
+    store = Store(tmp_path, store.plan.model_copy(update={"versions": versions}))
+    assert "Dataset &lt;b&gt;rows&lt;/b&gt;@3 (<code>0123456789abcdef</code>), LLM base@fedcba98 (<code>fedcba9876543210</code>)." in html(store)
+    assert "From the catalog: Dataset <b>rows</b>@3 (`0123456789abcdef`), LLM base@fedcba98 (`fedcba9876543210`).\n" in markdown(store)

@@ -1,11 +1,12 @@
 """Which files a spec may mean, and what is found in them."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from dtx_tasks.records import DatasetSource, LLMSource
-from dtx_tasks.resolve.files import Allowed, resolve_dataset, resolve_llm
+from dtx_tasks.resolve.files import Allowed, ResolvedDataset, resolve_dataset, resolve_llm
 from dtx_tasks.spec import LLM, Dataset
 from tests.builders import FakeData
 
@@ -75,10 +76,10 @@ def test_path_in_a_root_is_found(tmp_path: Path) -> None:
     assert Allowed(None, (tmp_path / "a", tmp_path / "b")).find(str(path)) == path
 
 
-@pytest.mark.parametrize("written", ["https://host/a.jsonl", "hf://datasets/a"])
+@pytest.mark.parametrize("written", ["ftp://host/a.jsonl", "hf://datasets/a"])
 def test_url_of_rows_is_refused(tmp_path: Path, written: str) -> None:
     """With what to do instead."""
-    assert told(written, tmp_path) == f"this source cannot be reached yet (got {written!r}). Use a local path or s3://BUCKET/KEY."
+    assert told(written, tmp_path) == f"this source cannot be reached yet (got {written!r}). Use a local path, s3://BUCKET/KEY or https://HOST/FILE."
 
 
 @pytest.mark.parametrize("written", ["/data/\x00", "~nobody-of-this-name/a", "/" + "x" * 5000])
@@ -118,21 +119,26 @@ def test_link_out_of_a_models_folder_is_refused(tmp_path: Path) -> None:
 def test_model_is_known_by_its_content(tmp_path: Path) -> None:
     """A copy elsewhere is the same one; other weights or another template are another."""
     one, copy, other = make_model(tmp_path / "1"), make_model(tmp_path / "2"), make_model(tmp_path / "3", "other")
-    found = [resolve_llm(llm, Allowed(None, None)) for llm in (make_llm(one), make_llm(copy), make_llm(other), make_llm(one, "plain"))]
+    found = [resolve_llm(llm, Allowed(None, None)) for llm in (make_llm(one), make_llm(copy), make_llm(other), make_llm(one, "default"))]
     ids = [source.llm_id for source in found if isinstance(source, LLMSource)]
     assert ids[0] == ids[1]
     assert len(set(ids)) == 3
 
 
-def make_dataset(**changes: str) -> Dataset:
+def make_dataset(**changes: Any) -> Dataset:
     return Dataset(name="rows", **{"train": "train.jsonl", **changes})  # type: ignore[arg-type]
 
 
-def found_dataset(folder: Path, **changes: str) -> DatasetSource:
-    source, mistakes = resolve_dataset(make_dataset(**changes), Allowed(folder, None))
-    assert source is not None
-    assert mistakes == []
-    return source
+def found_dataset(folder: Path, **changes: Any) -> DatasetSource:
+    found = resolve_dataset(make_dataset(**changes), Allowed(folder, None))
+    assert isinstance(found, ResolvedDataset)
+    return found.source
+
+
+def mistakes_of(folder: Path, **changes: Any) -> list[str]:
+    found = resolve_dataset(make_dataset(**changes), Allowed(folder, None))
+    assert isinstance(found, list)
+    return [mistake.text("e.yaml") for mistake in found]
 
 
 def test_rows_are_counted(tmp_path: Path) -> None:
@@ -152,12 +158,10 @@ def test_bad_rows_do_not_stop_the_plan_and_are_told(tmp_path: Path) -> None:
 
 def test_every_missing_file_is_told(tmp_path: Path) -> None:
     """All of them at once."""
-    source, mistakes = resolve_dataset(make_dataset(validation="v.jsonl", test="t.jsonl"), Allowed(tmp_path, None))
-    assert source is None
-    assert [mistake.key_path for mistake in mistakes] == [".train", ".validation", ".test"]
+    mistakes = mistakes_of(tmp_path, validation="v.jsonl", test="t.jsonl")
+    assert [mistake.split(": ")[1] for mistake in mistakes] == [".train", ".validation", ".test"]
 
 
 def test_folder_in_place_of_a_file_is_told(tmp_path: Path) -> None:
     """Rather than read."""
-    _, mistakes = resolve_dataset(make_dataset(train="."), Allowed(tmp_path, None))
-    assert [mistake.text("e.yaml") for mistake in mistakes] == ["e.yaml: .train: is a folder (got '.'). Name a file."]
+    assert mistakes_of(tmp_path, train=".") == ["e.yaml: .train: is a folder (got '.'). Name a file."]

@@ -7,7 +7,7 @@ import pytest
 
 from dtx_tasks.catalog import load_catalog
 from dtx_tasks.errors import SpecError
-from dtx_tasks.plan import ResolvedInputs
+from dtx_tasks.plan import ResolvedInputs, make_plan
 from dtx_tasks.resolve import Origin, resolve
 from tests.builders import FakeData, make_experiment, make_matrix
 
@@ -113,3 +113,75 @@ def test_bad_rows_do_not_stop_an_experiment(tmp_path: Path) -> None:
     """The other Datasets are not to suffer."""
     data = {"name": "d", **FakeData(tmp_path).splits("d"), "train": str(FakeData(tmp_path).jsonl("bad.jsonl", [{"instruction": "a"}]))}
     assert "output: the column is missing." in found(tmp_path, matrix=make_matrix(datasets=["rows", data])).datasets["d"].problem
+
+
+def leaking(folder: Path) -> dict[str, Any]:
+    """A Dataset that scores on rows of another one's train split."""
+    rows = [{"instruction": f"{number}", "output": "yes"} for number in range(4)]
+    data = FakeData(folder)
+    one = {"name": "one", "train": str(data.jsonl("one.jsonl", rows[:2])), "test": str(data.jsonl("one.test.jsonl", rows[2:]))}
+    other = {"name": "other", "train": str(data.jsonl("other.jsonl", rows[1:3]))}
+    return make_matrix(datasets=[one, other])
+
+
+def test_rows_that_are_scored_on_and_learned_from_stop_an_experiment(tmp_path: Path) -> None:
+    """Those of another Dataset of the experiment too."""
+    (line,) = told(tmp_path, matrix=leaking(tmp_path))
+    place = f"{tmp_path}/one.test.jsonl:1 (learned from in {tmp_path}/other.jsonl:2)"
+    remedy = "Remove them from the train split, or say why it does not matter here: `allow_leakage: REASON`."
+    assert line == f"the experiment: allow_leakage: 1 rows that are scored on are learned from too, the first is {place}. {remedy}"
+
+
+def test_reason_lets_such_rows_through_and_is_kept(tmp_path: Path) -> None:
+    """Whoever reads the plan sees it."""
+    inputs = found(tmp_path, matrix=leaking(tmp_path), allow_leakage="greetings repeat")
+    assert make_plan(inputs).leakage == "1 rows are scored on and learned from too: greetings repeat"
+    assert make_plan(found(tmp_path)).leakage == ""
+
+
+def test_rows_of_a_dataset_that_will_fail_do_not_leak(tmp_path: Path) -> None:
+    """Nothing of it is learned or scored on."""
+    path = str(FakeData(tmp_path).jsonl("bad.jsonl", [{"instruction": "a", "output": "b"}, {"instruction": "c"}]))
+    assert found(tmp_path, matrix=make_matrix(datasets=["rows", {"name": "bad", "train": path, "test": path}])).num_leaked_rows == 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "told_of_it"),
+    [
+        ({"kind": "preferences"}, ".kind: rows of preferences cannot be trained on yet. Supervised fine-tuning learns from rows of the kind conversations;"),
+        ({"format": "text"}, ".kind: rows of text cannot be trained on yet."),
+        ({"columns": {"messages": "m"}}, ".columns.messages: is not read of conversations in the format alpaca."),
+        ({"tags": {"user": "u"}}, ".tags.user: is not read of the format alpaca. Remove it, or name another `format`."),
+        ({"test": {"subset": "dev"}}, ".test: is a subset, and no column says which rows are in it. Name that column: `columns: {subset: ...}`."),
+        ({"columns": {"subset": "of"}}, ".columns.subset: has no effect: neither validation nor test is a subset."),
+    ],
+)
+def test_what_cannot_be_trained_on_stops_the_plan(tmp_path: Path, changes: dict[str, Any], told_of_it: str) -> None:
+    """Before anything is started, and nothing that was written is ignored."""
+    data = {"name": "d", "train": str(FakeData(tmp_path).jsonl("d.jsonl", [{"instruction": "a", "output": "b"}])), **changes}
+    assert any(line.startswith(f"the experiment: matrix.datasets[0]{told_of_it}") for line in told(tmp_path, matrix=make_matrix(datasets=[data, "rows"])))
+
+
+def test_rows_with_images_stop_the_plan(tmp_path: Path) -> None:
+    """They are checked and carried, and not trained on yet."""
+    FakeData(tmp_path).text("a.png", "")
+    turns = [{"from": "human", "value": "<image>?"}, {"from": "gpt", "value": "b"}]
+    path = FakeData(tmp_path).jsonl("d.jsonl", [{"conversations": turns, "images": ["a.png"]}])
+    (line,) = told(tmp_path, matrix=make_matrix(datasets=[{"name": "d", "train": str(path), "format": "sharegpt"}, "rows"]))
+    assert line.startswith("the experiment: matrix.datasets[0].columns: its rows have images, videos or audios, which cannot be trained on yet.")
+
+
+def test_held_out_rows_are_counted_apart(tmp_path: Path) -> None:
+    """As splits of their own, of the same file."""
+    data = {"name": "d", "train": str(FakeData(tmp_path).jsonl("d.jsonl", 20)), "validation": 0.2, "test": 3}
+    files = found(tmp_path, matrix=make_matrix(datasets=[data])).datasets["d"].files
+    assert {split: (file.num_rows, file.portion) for split, file in files.items()} == {"train": (13, None), "validation": (4, 0.2), "test": (3, 3)}
+
+
+def test_how_rows_are_held_out_is_part_of_what_they_are(tmp_path: Path) -> None:
+    """Another seed learns from other rows; written down and read again it is the same."""
+    path = str(FakeData(tmp_path).jsonl("d.jsonl", 20))
+    variants = [{"test": 3}, {"test": 3, "split_seed": 1}, {"test": 4}, {"test": 0.15}, {"validation": 3}]
+    sources = [found(tmp_path, matrix=make_matrix(datasets=[{"name": "d", "train": path, **variant}])).datasets["d"] for variant in variants]
+    assert len({source.train_digest for source in sources}) == len({source.scored_digest for source in sources}) == len(variants)
+    assert all(type(source).model_validate_json(source.model_dump_json()) == source for source in sources)

@@ -11,7 +11,7 @@ from dtx_tasks.spec import FinetuneExperiment, HyperparameterGroup, load_text, p
 from tests.builders import EXPERIMENT
 
 HEAD = "name: x\nmatrix: {llms: [a], datasets: [d], hyperparameters: [g]}\n"
-KEYS = "description, jobs, kind, matrix, name, parallelism, registered_name, resources, schedule, scoring, selection, team"
+KEYS = "allow_leakage, description, jobs, kind, matrix, name, parallelism, registered_name, resources, schedule, scoring, selection, team"
 
 
 def load(text: str, name: str = "e.yaml") -> FinetuneExperiment:

@@ -1,83 +1,188 @@
-"""From a conversation to token ids, split where the answer begins."""
+"""What a conversation looks like as text: system messages, tools, calls and what cannot be written."""
 
+from __future__ import annotations
+
+import json
 from typing import Any
 
 import pytest
 
-from dtx_tasks.template import UnsuitableTemplateError, answer_ids, chat_template, prompt_ids
+from dtx_tasks.errors import DataError
+from dtx_tasks.template import TEMPLATES, UnsuitableTemplateError, encode, prompt_ids
+from tests.unit.template.tokenizers import calls, learned, make_tokenizer, says, text_of
 
-ASKED = [{"role": "user", "content": "ask"}]
+WEATHER: dict[str, Any] = {
+    "name": "weather",
+    "description": "Of a city's sky",
+    "parameters": {
+        "type": "object",
+        "properties": {
+            "city": {"type": "string", "description": "名"},
+            "unit": {"type": "string", "enum": ["C", "F"]},
+            "days": {"type": "array", "items": {"type": "integer"}},
+        },
+        "required": ["city"],
+    },
+}
+ASKED = {"role": "user", "content": "Sky?"}
+CALLED = calls(("weather", {"city": "波尔图", "days": [1]}))
+RESULT = {"role": "tool", "content": '{"t": 20}'}
+TALK = [ASKED, CALLED, RESULT, {"role": "assistant", "content": "Blue."}]
 
-
-class FakeTokenizer:
-    """A tokenizer of one id a character, with a template that is a Python format."""
-
-    eos_token, eos_token_id = "$", 0
-
-    def __init__(self, turn: str = "{role}:{content}{end}", after: str = "", chat_template: str | None = "its own") -> None:
-        self.turn, self.after, self.chat_template = turn, after, chat_template
-
-    def apply_chat_template(self, messages: list[dict[str, str]], *, tokenize: bool, add_generation_prompt: bool = False) -> str:
-        """Text only, as it is asked for here."""
-        assert not tokenize
-        ends = {"user": "\n", "assistant": f"{self.eos_token}{self.after}"}
-        text = "".join(self.turn.format(**message, end=ends[message["role"]], num=len(messages)) for message in messages)
-        return text + ("assistant:" if add_generation_prompt else "")
-
-    def __call__(self, text: str, *, add_special_tokens: bool) -> dict[str, Any]:
-        """An id a character, and one more for the special token that nobody should ask for."""
-        return {"input_ids": [ord(character) for character in text] + [1] * add_special_tokens}
-
-
-def text_of(ids: list[int]) -> str:
-    return "".join(map(chr, ids))
-
-
-def test_prompt_ends_where_the_answer_begins() -> None:
-    """The mark that asks for an answer belongs to the prompt, and no special token is added."""
-    assert text_of(prompt_ids(FakeTokenizer(), ASKED)) == "user:ask\nassistant:"
-
-
-@pytest.mark.parametrize("after", ["", "\n", "<next turn>"])
-def test_answer_ends_with_its_mark(after: str) -> None:
-    """What stands behind it belongs to the next turn."""
-    assert text_of(answer_ids(FakeTokenizer(after=after), ASKED, "yes")) == "yes$"
-
-
-def test_answer_that_holds_the_mark_keeps_it() -> None:
-    """Only the last one ends it."""
-    assert text_of(answer_ids(FakeTokenizer(), ASKED, "1$ or 2$")) == "1$ or 2$$"
-
-
-def test_answer_without_a_mark_gets_one() -> None:
-    """A model would never learn to stop."""
-    tokenizer = FakeTokenizer()
-    tokenizer.eos_token = "%"
-    tokenizer.turn = "{role}:{content}\n"
-    assert answer_ids(tokenizer, ASKED, "yes") == [*map(ord, "yes"), 0]
+CALL_TEXTS = {
+    "default": 'Action: weather\nAction Input: {"city": "波尔图", "days": [1]}',
+    "glm4": 'weather\n{"city": "波尔图", "days": [1]}',
+    "llama3": '{"name": "weather", "parameters": {"city": "波尔图", "days": [1]}}',
+    "mistral": '[TOOL_CALLS] [{"name": "weather", "arguments": {"city": "波尔图", "days": [1]}}]',
+    "qwen": '<tool_call>\n{"name": "weather", "arguments": {"city": "波尔图", "days": [1]}}\n</tool_call>',
+}
+SHOWN = {
+    "default": "> Tool Name: weather\nTool Description: Of a city's sky\nTool Args:\n  - city (string, required): 名\n"
+    "  - unit (string): , should be one of [C, F]\n  - days (array): , where each item should be integer\n\nUse the following format",
+    "glm4": f"# 可用工具\n\n## weather\n\n{json.dumps(WEATHER, indent=4, ensure_ascii=False)}\n在调用上述函数时",
+    "llama3": f"Do not use variables.\n\n{json.dumps({'type': 'function', 'function': WEATHER}, indent=4, ensure_ascii=False)}\n\n<|eot_id|>",
+    "mistral": f"[AVAILABLE_TOOLS] {json.dumps([{'type': 'function', 'function': WEATHER}], ensure_ascii=False)}[/AVAILABLE_TOOLS]\n\nSky?[/INST]",
+    "qwen": f"<tools>\n{json.dumps({'type': 'function', 'function': WEATHER}, ensure_ascii=False)}\n</tools>",
+}
+RESULTS = {
+    "default": 'Human: {"t": 20}</s>\nAssistant:',
+    "glm4": '<|observation|>\n{"t": 20}<|assistant|>',
+    "llama3": '<|start_header_id|>ipython<|end_header_id|>\n\n{"t": 20}<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n',
+    "mistral": '[TOOL_RESULTS] {"content": {"t": 20}}[/TOOL_RESULTS]',
+    "qwen": '<|im_start|>user\n<tool_response>\n{"t": 20}\n</tool_response><|im_end|>\n<|im_start|>assistant\n',
+}
+ENDS = {"default": "</s>\n", "glm4": "", "llama3": "<|eot_id|>", "mistral": "</s>", "qwen": "<|im_end|>\n"}
 
 
-@pytest.mark.parametrize("text", ["{{name}}", "{% raw %}", "a\u2028b", "识别", " "])
-def test_text_is_kept_as_it_is(text: str) -> None:
-    """Users' braces are no template."""
-    assert text_of(answer_ids(FakeTokenizer(), ASKED, text)) == f"{text}$"
+def text(template: str, messages: list[dict[str, Any]], tools: list[dict[str, Any]] | None = None) -> str:
+    tokenizer = make_tokenizer(template)
+    return text_of(tokenizer, encode(tokenizer, messages, tools, cutoff_len=9999))
 
 
-def test_template_that_changes_the_prompt_is_refused() -> None:
-    """The label mask would be wrong."""
-    with pytest.raises(UnsuitableTemplateError, match=r"^The chat template changes the prompt when an answer follows. Set another `template` of the LLM.$"):
-        answer_ids(FakeTokenizer(turn="{num}{role}:{content}{end}"), ASKED, "yes")
+@pytest.mark.parametrize("system", [None, ""])
+def test_missing_or_empty_system_brings_the_default_back(system: str | None) -> None:
+    """A row without one is trained as it will be served."""
+    assert text("qwen2_vl", says("Hi", "Ho", system=system)).startswith("<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n<|im_start|>user\nHi")
 
 
-def test_tokenizer_without_a_template_is_refused() -> None:
-    """With what to write instead."""
-    told = r"^The base model's tokenizer has no chat template. Set `template: chatml` or `template: plain` of the LLM.$"
-    with pytest.raises(UnsuitableTemplateError, match=told):
-        chat_template(FakeTokenizer(chat_template=None), "tokenizer")
+def test_own_system_replaces_the_default() -> None:
+    """It is not added to it."""
+    assert text("vicuna", says("Hi", "Ho", system="Be kind.")) == "Be kind.USER: Hi ASSISTANT:Ho</s>"
 
 
-def test_template_is_the_tokenizers_or_a_named_one() -> None:
-    """A named one comes with the project, whatever the tokenizer has."""
-    assert chat_template(FakeTokenizer(), "tokenizer") == "its own"
-    assert "<|im_start|>" in chat_template(FakeTokenizer(), "chatml")
-    assert "Human: " in chat_template(FakeTokenizer(), "plain")
+@pytest.mark.parametrize("template", ["llama2", "gemma", "mistral", "paligemma"])
+def test_system_without_a_turn_stands_in_the_first_question_only(template: str) -> None:
+    """These families know no system role."""
+    written = text(template, says("Hi", "Ho", "Hm", "He", system="Be kind."))
+    assert written.count("Be kind.") == 1
+    assert written.index("Be kind.") < written.index("Hi")
+
+
+@pytest.mark.parametrize("form", [WEATHER, {"type": "function", "function": WEATHER}], ids=["bare", "wrapped"])
+@pytest.mark.parametrize("template", SHOWN)
+def test_tools_are_shown_in_the_form_of_the_template(template: str, form: dict[str, Any]) -> None:
+    """Wrapped as OpenAI has them or bare: the text is the same."""
+    assert SHOWN[template] in text(template, TALK, [form])
+
+
+@pytest.mark.parametrize("template", CALL_TEXTS)
+def test_call_and_result_are_written_in_the_form_of_the_template(template: str) -> None:
+    """The call is learned with its end mark, the result is not."""
+    tokenizer = make_tokenizer(template)
+    encoded = encode(tokenizer, TALK, [WEATHER], cutoff_len=9999)
+    assert learned(tokenizer, encoded)[0] == CALL_TEXTS[template] + ENDS[template]
+    assert RESULTS[template] in text_of(tokenizer, encoded)
+
+
+@pytest.mark.parametrize("template", TEMPLATES)
+def test_every_template_takes_tools(template: str) -> None:
+    """Those without a form of their own have the common one."""
+    assert "weather" in text(template, TALK, [WEATHER])
+
+
+def test_arguments_as_json_in_a_string_are_the_object() -> None:
+    """OpenAI's API has a string there. LLaMA-Factory would write it with quotes around; engines that serve the model hand the template an object."""
+    assert text("qwen", [ASKED, calls(("weather", '{"city":"波尔图", "days": [1]}'))]) == text("qwen", [ASKED, CALLED])
+
+
+def test_arguments_that_are_no_json_are_refused() -> None:
+    """With the name of the call."""
+    with pytest.raises(DataError, match=r"^The arguments of the call of weather are not JSON: .*\. They look like \{"):
+        text("qwen", [ASKED, calls(("weather", "{city"))])
+
+
+def test_text_in_front_of_calls_is_kept_where_the_model_can_write_both() -> None:
+    """LLaMA-Factory drops it without a word: what a row says is learned, or refused."""
+    both = calls(("weather", {}), content="Let me look.")
+    assert 'assistant\nLet me look.\n<tool_call>\n{"name": "weather", "arguments": {}}' in text("qwen", [ASKED, both])
+    with pytest.raises(UnsuitableTemplateError, match=r"llama3 cannot write this conversation: a message holds text and tool calls"):
+        text("llama3", [ASKED, both])
+
+
+def test_calls_at_once_and_their_results_stand_together() -> None:
+    """Results that came together are one turn of the user's side."""
+    talk = [ASKED, calls(("weather", {}), ("now", {})), RESULT, {"role": "tool", "content": "noon"}, {"role": "assistant", "content": "Blue."}]
+    written = text("qwen", talk)
+    assert '</tool_call>\n<tool_call>\n{"name": "now"' in written
+    assert 'user\n<tool_response>\n{"t": 20}\n</tool_response>\n<tool_response>\nnoon\n</tool_response><|im_end|>\n<|im_start|>assistant\n' in written
+
+
+@pytest.mark.parametrize("template", ["glm4", "chatglm3"])
+def test_glm_refuses_calls_at_once(template: str) -> None:
+    """Its form holds one call."""
+    with pytest.raises(UnsuitableTemplateError, match=r"cannot write this conversation: a message holds several tool calls, .* put each into its own message"):
+        text(template, [ASKED, calls(("weather", {}), ("now", {}))])
+
+
+def test_empty_list_of_tools_leaves_an_empty_system_turn() -> None:
+    """As LLaMA-Factory writes a row whose tools are `[]`: a third of glaive's. A row without tools has no such turn."""
+    assert text("yi", says("Hi", "Ho"), []).startswith("<|im_start|>system\n<|im_end|>\n<|im_start|>user\nHi")
+    assert text("yi", says("Hi", "Ho")).startswith("<|im_start|>user\nHi")
+
+
+def test_tools_of_llama3_are_dated_by_a_fixed_day() -> None:
+    """LLaMA-Factory writes today's: the same rows would become other token ids every day. This is the day in Meta's own template."""
+    assert "Cutting Knowledge Date: December 2023\nToday Date: 26 Jul 2024\n\n" in text("llama3", TALK, [WEATHER])
+
+
+@pytest.mark.parametrize("template", TEMPLATES)
+def test_text_is_kept_as_it_is(template: str) -> None:
+    """Braces are no template: LLaMA-Factory replaces the first `{{idx}}` of a question by a number. Lines, spaces and marks of other templates stay."""
+    asked, answered = "{{idx}} {{content}} {% raw %}\u2028", " 识别\n### a\n "
+    tokenizer = make_tokenizer(template)
+    encoded = encode(tokenizer, says(asked, answered), cutoff_len=9999)
+    assert asked in text_of(tokenizer, encoded)
+    assert answered in learned(tokenizer, encoded)[0]
+
+
+@pytest.mark.parametrize("template", TEMPLATES)
+def test_prompt_is_how_a_trained_row_begins(template: str) -> None:
+    """What scoring and serving ask is what training saw, to the token; with an earlier turn too."""
+    tokenizer = make_tokenizer(template)
+    talk = says("Hi", "Ho", "Hm", "He", system="Be kind.")
+    asked = prompt_ids(tokenizer, talk[:-1])
+    assert encode(tokenizer, talk, cutoff_len=9999).input_ids[: len(asked)] == asked
+    assert prompt_ids(tokenizer, talk[:2]) == asked[: len(prompt_ids(tokenizer, talk[:2]))]
+
+
+@pytest.mark.parametrize("word", ["<image>", "<video>", "<audio>"])
+@pytest.mark.parametrize("template", [name for name, it in TEMPLATES.items() if it.is_vision])
+def test_placeholder_of_a_file_is_refused_where_it_means_one(template: str, word: str) -> None:
+    """Elsewhere it is text like any other."""
+    with pytest.raises(UnsuitableTemplateError, match=rf"^The text holds {word}, which stands for a file in the template {template}, and there is none."):
+        text(template, says(f"{word} What is this?", "A cat."))
+    assert word in text("vicuna", says(f"{word} What is this?", "A cat."))
+
+
+def test_roles_out_of_order_are_refused() -> None:
+    """By name."""
+    with pytest.raises(UnsuitableTemplateError, match=r"^The template qwen cannot write this conversation: the role user stands where it cannot: "):
+        text("qwen", [ASKED, ASKED, {"role": "assistant", "content": "Blue."}])
+
+
+def test_conversation_that_ends_with_the_wrong_one_is_refused() -> None:
+    """Nothing to learn, or nothing to ask."""
+    with pytest.raises(DataError, match=r"^The conversation ends with user. The last message must be of: assistant.$"):
+        text("qwen", [ASKED])
+    with pytest.raises(DataError, match=r"^The conversation ends with assistant. The last message must be of: user, tool.$"):
+        prompt_ids(make_tokenizer("qwen"), says("Hi", "Ho"))

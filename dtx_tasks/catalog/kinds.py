@@ -1,0 +1,39 @@
+"""The kinds of named resources: one row each, and everything about them follows from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from dtx_tasks.spec import LLM, Dataset, HyperparameterGroup, Scoring
+
+if TYPE_CHECKING:
+    from dtx_tasks.records import ResourceKind
+    from dtx_tasks.spec.base import SpecModel
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of named resource.
+
+    Attributes:
+        name: What records call it.
+        model: Its spec.
+        command: The word of the `dtx` command.
+        plural: What it is called in sentences about several.
+        folder: Of the bundled ones, below config/.
+    """
+
+    name: ResourceKind
+    model: type[SpecModel]
+    command: str
+    plural: str
+    folder: str
+
+
+LLMS = Kind("LLM", LLM, "llm", "LLMs", "models")
+DATASETS = Kind("Dataset", Dataset, "dataset", "Datasets", "datasets")
+GROUPS = Kind("HyperparameterGroup", HyperparameterGroup, "hyperparameters", "HyperparameterGroups", "hyperparameters")
+SCORINGS = Kind("Scoring", Scoring, "scoring", "Scorings", "scorings")
+
+KINDS = (DATASETS, LLMS, GROUPS, SCORINGS)

@@ -1,0 +1,206 @@
+"""`dtx dataset`: rows checked, shown and brought along from LLaMA-Factory, without running anything."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+import yaml
+from rich.console import Console
+
+from dtx_tasks.catalog import config_folder, load_catalog
+from dtx_tasks.cli.rows import report_table, shown_row
+from dtx_tasks.dataset import RowFile, SplitRows, check_dataset, detect, imported
+from dtx_tasks.errors import SpecError, nearest
+from dtx_tasks.extension import rewriter
+from dtx_tasks.resolve import Allowed, dataset_parts, definition_mistakes, resolve_plugins
+from dtx_tasks.spec import Dataset, Format, Kind, Split, load_text, parse, reading_of
+from dtx_tasks.spec.llm import Template
+from dtx_tasks.spec.load import SpecDocument
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dtx_tasks.dataset import Measured, Part, Rewrite, Row
+    from dtx_tasks.spec import Reading
+
+WRONG_ROWS = 2
+
+Where = Annotated[str, typer.Argument(help="A file of rows, the YAML of a Dataset, or the name of one.", show_default=False)]
+AsFormat = Annotated[Format | None, typer.Option("--format", help="How a row is laid out; by default what its first rows look like.")]
+OfKind = Annotated[Kind | None, typer.Option("--kind", help="What a row holds; by default what its first rows look like.")]
+ColumnNames = Annotated[list[str] | None, typer.Option("--column", help="PART=COLUMN, such as instruction=question; several times if need be.")]
+TagWords = Annotated[list[str] | None, typer.Option("--tag", help="PART=WORD, such as user=customer; several times if need be.")]
+
+
+def add_to(group: typer.Typer) -> None:
+    """Adds these commands to `dtx dataset`."""
+    for word, command in (("check", check), ("preview", preview), ("import", import_registry)):
+        group.command(word)(command)
+
+
+def check(
+    where: Where,
+    row_format: AsFormat = None,
+    kind: OfKind = None,
+    column: ColumnNames = None,
+    tag: TagWords = None,
+    tokenizer: Annotated[Path | None, typer.Option(help="A folder with a tokenizer: counts tokens, and rows that are cut off. Needs transformers.")] = None,
+    template: Annotated[Template, typer.Option(help="The template to count with; `tokenizer` is the tokenizer's own.")] = "tokenizer",
+    cutoff_len: Annotated[int, typer.Option(min=8, help="The length limit in tokens.")] = 1024,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+    html: Annotated[Path | None, typer.Option(help="Write the report as a page.")] = None,
+) -> None:
+    """Read every row, and say what is wrong with which; ends with 2 where a row cannot be used."""
+    found = _found(where, row_format, kind, column, tag)
+    measure = _measure(tokenizer, template, cutoff_len) if tokenizer else None
+    report = check_dataset(found.dataset.name, found.parts, found.reading, found.dataset.split_seed, measure, found.rewrite)
+    if as_json:
+        typer.echo(json.dumps(report.as_dict(), indent=1, ensure_ascii=False))
+    else:
+        Console().print(report_table(report))
+    if html:
+        html.parent.mkdir(parents=True, exist_ok=True)
+        html.write_text(report.as_html(), encoding="utf-8")
+    if report.findings.num_errors:
+        raise typer.Exit(WRONG_ROWS)
+
+
+def preview(
+    where: Where,
+    number: Annotated[int, typer.Option("-n", "--number", min=1, help="How many rows.")] = 3,
+    split: Annotated[Split, typer.Option(help="Of which split.")] = "train",
+    row_format: AsFormat = None,
+    kind: OfKind = None,
+    column: ColumnNames = None,
+    tag: TagWords = None,
+) -> None:
+    """Show the first rows as the conversations that they stand for."""
+    found = _found(where, row_format, kind, column, tag)
+    if split not in found.parts:
+        raise SpecError(f"{found.dataset.name} has no {split} split.", f"It has {', '.join(found.parts)}.")
+    console, num_shown = Console(), 0
+    for row in _rows(found, split):
+        console.print(shown_row(row))
+        num_shown += 1
+        if num_shown == number:
+            return
+    if not num_shown:
+        raise SpecError(f"{where} has no row that can be shown.", "`dtx dataset check` says why.")
+
+
+def import_registry(
+    file: Annotated[Path, typer.Argument(help="LLaMA-Factory's dataset_info.json.", show_default=False)],
+    out: Annotated[Path, typer.Option(help="The folder for the Datasets.")] = Path("datasets"),
+) -> None:
+    """Make a Dataset of each entry of a LLaMA-Factory registry, and say what means something else here."""
+    document = load_text(_text(file), str(file))
+    out.mkdir(parents=True, exist_ok=True)
+    num_made = 0
+    for name, entry in document.data.items():
+        made = imported(name, entry, file.parent, out)
+        path = out / f"{name}.yaml"
+        if made.dataset is None:
+            typer.echo(f"{name}: left out: it {made.notes[0]}")
+        elif path.exists():
+            typer.echo(f"{name}: left out: {path} exists already.")
+        else:
+            parse(SpecDocument(f"{file}: {name}", made.dataset), Dataset)
+            path.write_text(_yaml(made.dataset, made.notes), encoding="utf-8")
+            num_made += 1
+            typer.echo("\n  ".join([f"{name}: {path}", *made.notes]))
+    typer.echo(f"Made {num_made} of {len(document.data)} Datasets in {out}. Next: dtx dataset check {out}/NAME.yaml")
+
+
+def _yaml(dataset: dict[str, Any], notes: tuple[str, ...]) -> str:
+    comments = "".join(f"# {note}\n" for note in notes)
+    return comments + yaml.safe_dump(dataset, sort_keys=False, allow_unicode=True, width=160)
+
+
+@dataclass(frozen=True)
+class _Found:
+    """A Dataset, where its rows are, and how they are made and read."""
+
+    dataset: Dataset
+    parts: dict[Split, Part]
+    reading: Reading
+    rewrite: Rewrite | None
+
+
+def _found(where: str, row_format: Format | None, kind: Kind | None, column: list[str] | None, tag: list[str] | None) -> _Found:
+    """What is meant: a file of rows, a definition in a file, or a name of the catalog."""
+    path = Path(where)
+    columns, tags = _pairs(column, "--column"), _pairs(tag, "--tag")
+    if path.is_file() and path.suffix not in (".yaml", ".yml"):
+        dataset, folder = _of_rows(path, row_format, kind, columns, tags), Path()
+    elif row_format or kind or columns or tags:
+        raise SpecError(f"{where} says itself how it is read.", "Leave --format, --kind, --column and --tag out, or name a file of rows.")
+    else:
+        dataset, folder = _defined(path, where)
+    parts, mistakes = dataset_parts(dataset, Allowed(folder, None))
+    plugins, mistakes_of_plugins = resolve_plugins(dataset)
+    mistakes = [*definition_mistakes(dataset), *mistakes, *mistakes_of_plugins]
+    if mistakes:
+        raise SpecError("\n".join(mistake.text(where) for mistake in mistakes))
+    return _Found(dataset, parts, reading_of(dataset.format, dataset.kind, dataset.columns, dataset.tags), rewriter(plugins))
+
+
+def _of_rows(path: Path, row_format: Format | None, kind: Kind | None, columns: dict[str, str], tags: dict[str, str]) -> Dataset:
+    found_format, found_kind, found_columns = detect(path)
+    is_guessed = row_format in (None, found_format)
+    named = found_columns.model_dump(exclude_unset=True) if is_guessed and kind in (None, found_kind) else {}
+    data = {
+        "name": path.name,
+        "train": str(path),
+        "format": row_format or found_format,
+        "kind": kind or (found_kind if is_guessed else None),
+        "columns": named | columns,
+        "tags": tags,
+    }
+    return parse(SpecDocument(str(path), data), Dataset)
+
+
+def _defined(path: Path, name: str) -> tuple[Dataset, Path]:
+    if path.is_file():
+        return parse(load_text(_text(path), str(path)), Dataset), path.parent
+    catalog = load_catalog(config_folder())
+    if name not in catalog.datasets:
+        raise SpecError(f"There is no file and no Dataset {name!r}.", nearest(name, catalog.datasets))
+    return catalog.datasets[name], catalog.folders["Dataset", name]
+
+
+def _pairs(written: list[str] | None, option: str) -> dict[str, str]:
+    for pair in written or ():
+        if "=" not in pair:
+            raise SpecError(f"{option} {pair!r} is no pair.", f"Write it as {option} PART=NAME.")
+    return dict(pair.split("=", 1) for pair in written or ())
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise SpecError(f"{path}: is not UTF-8 text (byte {error.start}).", "Save it as UTF-8.") from None
+    except OSError as error:
+        raise SpecError(f"{path}: cannot be read: {error.strerror}.") from None
+
+
+def _rows(found: _Found, split: Split) -> Any:
+    """The rows of a split; a whole file is read no further than it is shown."""
+    if any(part.portion is not None for part in found.parts.values()):
+        rows = SplitRows(found.parts, found.reading, found.dataset.split_seed, found.rewrite)
+        rows.scan()
+        return rows.rows(split)
+    return RowFile(found.parts[split].path, found.parts[split].label, found.reading, found.rewrite)
+
+
+def _measure(folder: Path, template: Template, cutoff_len: int) -> Callable[[Row], Measured]:
+    """What a tokenizer makes of a row; transformers is imported only where it is asked for."""
+    try:
+        from dtx_tasks.prepare.measure import measure_with
+    except ImportError:
+        raise SpecError("Counting tokens needs transformers, which is not installed here.", "Install dtx-tasks[train], or leave --tokenizer out.") from None
+    return measure_with(folder, template, cutoff_len)

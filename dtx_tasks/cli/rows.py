@@ -1,0 +1,78 @@
+"""What is printed of rows: a report, and single rows."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from rich.console import Group, RenderableType
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from dtx_tasks.dataset import CODES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from dtx_tasks.dataset import DatasetReport, Message, Row
+
+COLOURS = {"error": "red", "warning": "yellow"}
+ROLE_COLOURS = {"system": "magenta", "user": "cyan", "assistant": "green", "tool": "yellow"}
+
+
+def report_table(report: DatasetReport) -> RenderableType:
+    """A report as a person reads it."""
+    title = f"{report.name}: {report.format}, {report.kind}"
+    table = Table(title=Text(title), title_justify="left")
+    for heading in ("split", "file", "rows", "characters of the file", "tokens", "learned", "cut off"):
+        table.add_column(heading, justify="left" if heading in ("split", "file") else "right")
+    for split, found in report.splits.items():
+        figures = found.statistics
+        share = "-" if figures.trained_share is None else f"{figures.trained_share:.1%}"
+        counted = [f"{figures.num_tokens:,}", share, str(figures.num_truncated)] if figures.num_tokens else ["-"] * 3
+        table.add_row(split, Text(found.label), f"{found.num_rows:,}", f"{figures.num_characters:,}", *counted)
+    lines = [*_lengths(report), *_findings(report)]
+    if report.ignored_columns:
+        lines.append(Text(f"Columns that are not read: {', '.join(report.ignored_columns)}."))
+    return Group(table, *lines)
+
+
+def _lengths(report: DatasetReport) -> Iterator[RenderableType]:
+    for figures in {found.label: found.statistics for found in report.splits.values()}.values():
+        unit = "tokens" if figures.num_tokens else "characters"
+        counts = ", ".join(f"{bound:,}: {figures.lengths[bound]:,}" for bound in sorted(figures.lengths))
+        yield Text(f"Rows of at most so many {unit}: {counts}.")
+
+
+def _findings(report: DatasetReport) -> Iterator[RenderableType]:
+    if not report.findings.counts:
+        yield Text("Nothing was found.", style="green")
+    for code, kept in sorted(report.findings.shown.items(), key=lambda item: CODES[item[0]][0]):
+        severity, meaning = CODES[code]
+        yield Text(f"{severity} {code} ({report.findings.counts[code]:,}): {meaning}", style=COLOURS[severity])
+        yield from (Text(f"  {finding}") for finding in kept)
+        more = report.findings.counts[code] - len(kept)
+        if more:
+            yield Text(f"  and {more:,} more")
+
+
+def shown_row(row: Row) -> RenderableType:
+    """One row as the conversation that it stands for."""
+    parts = [_turn(message) for message in row.messages]
+    parts += [_turn(message, name) for name, message in (("chosen", row.chosen), ("rejected", row.rejected)) if message]
+    if row.text is not None:
+        parts.append(Text(row.text))
+    if row.label is not None:
+        parts.append(Text(f"label: {'good' if row.label else 'bad'}", style="bold"))
+    names = [tool["function"]["name"] for tool in row.tools or ()]
+    parts += [Text(f"tools: {', '.join(names)}", style="bold")] if names else []
+    parts += [Text(f"{part}: {', '.join(paths)}", style="bold") for part, paths in row.files.items()]
+    return Panel(Group(*parts), title=f"line {row.line}", title_align="left")
+
+
+def _turn(message: Message, name: str = "") -> Text:
+    role = message["role"]
+    calls = [call["function"] for call in message.get("tool_calls", ())]
+    said = [message["content"], *(f"calls {call['name']}({json.dumps(call['arguments'], ensure_ascii=False)})" for call in calls)]
+    return Text.assemble((f"{name or role}: ", f"bold {ROLE_COLOURS[role]}"), "\n".join(part for part in said if part))

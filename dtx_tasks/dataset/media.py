@@ -1,0 +1,43 @@
+"""The files of multimodal rows: one for each placeholder, and all of them there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dtx_tasks.dataset.fields import Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from dtx_tasks.dataset.row import Row
+    from dtx_tasks.spec import Reading
+
+PLACEHOLDERS = {"images": "<image>", "videos": "<video>", "audios": "<audio>"}
+
+
+def media_problems(row: Row, reading: Reading, folder: Path) -> Iterator[Problem]:
+    """What is wrong with the files of a row.
+
+    Args:
+        row: The row.
+        reading: Which columns hold them.
+        folder: What relative paths count from.
+    """
+    for part, paths in row.files.items():
+        column, placeholder = reading.columns[part] or part, PLACEHOLDERS[part]
+        wanted = sum(text.count(placeholder) for text in row.texts)
+        if wanted != len(paths):
+            hint = f"Each file stands where {placeholder} is written."
+            yield Problem(column, "file_count", f"{len(paths)} files for {wanted} {placeholder}", hint)
+        for path in paths:
+            if "://" not in path and not _is_there(folder / path):
+                yield Problem(column, "missing_file", f"there is no file {path!r}", f"Relative paths count from the folder of the rows, {folder}.")
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        # A name that is too long, or with a NUL in it.
+        return False

@@ -1,0 +1,53 @@
+"""From a row to token ids with their labels, and to the question that is scored."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from dtx_tasks.errors import DataError
+from dtx_tasks.template import IGNORED_LABEL, Encoded, encode
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from dtx_tasks.dataset import Row
+    from dtx_tasks.template.render import Tokenizer
+
+
+def encoded_row(tokenizer: Tokenizer, row: Row, cutoff_len: int) -> Encoded:
+    """Tokenises a conversation.
+
+    Args:
+        tokenizer: After `adapt`.
+        row: A conversation.
+        cutoff_len: The most tokens.
+
+    Raises:
+        DataError: The template cannot write it, or nothing of the answer would be learned.
+    """
+    encoded = encode(tokenizer, row.messages, row.tools, cutoff_len=cutoff_len)
+    if not num_trained_tokens(encoded):
+        problem = f"nothing of the answer is left at a cutoff_len of {cutoff_len}."
+        raise DataError(problem, "Nothing would be learned: raise cutoff_len, or shorten the question.")
+    return encoded
+
+
+def num_trained_tokens(encoded: Encoded) -> int:
+    """Tokens that are learned."""
+    return len(encoded.labels) - encoded.labels.count(IGNORED_LABEL)
+
+
+def scored_row(row: Row) -> dict[str, Any]:
+    """What is asked of a row when it is scored, and what should be answered."""
+    tools = {"tools": row.tools} if row.tools is not None else {}
+    return {"row_id": row.row_id, "messages": row.asked, **tools, "answer": row.answer}
+
+
+@contextmanager
+def told_with_place(label: str, row: Row) -> Iterator[None]:
+    """Puts the file and the line of a row in front of what is wrong with it."""
+    try:
+        yield
+    except DataError as error:
+        raise type(error)(f"{label}:{row.line}: row: {error.message}", error.hint) from None

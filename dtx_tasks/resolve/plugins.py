@@ -1,0 +1,93 @@
+"""The plugins of a Dataset: which versions are here, and what they will be told. Nothing of them is imported or run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dtx_tasks.dataset import Findings, RowFile
+from dtx_tasks.errors import Mistake, SpecError
+from dtx_tasks.extension import checked_parameters, declaration_of
+from dtx_tasks.records import PluginSource
+from dtx_tasks.spec import Subset
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from dtx_tasks.dataset import Part
+    from dtx_tasks.dataset.splits import Portion
+    from dtx_tasks.spec import Dataset, Plugin, Reading, Split
+
+Counts = tuple[int, int]
+"""Rows, and characters of their texts."""
+
+
+def resolve_plugins(dataset: Dataset) -> tuple[tuple[PluginSource, ...], list[Mistake]]:
+    """The versions and parameters of a Dataset's plugins, and what is wrong with them.
+
+    Args:
+        dataset: The definition.
+    """
+    found: list[PluginSource] = []
+    mistakes: list[Mistake] = []
+    for index, plugin in enumerate(dataset.plugins):
+        source = _resolved(plugin)
+        if isinstance(source, PluginSource):
+            found.append(source)
+        else:
+            mistakes += [Mistake(f".plugins[{index}]{mistake.key_path}", mistake.problem, mistake.remedy) for mistake in source]
+    return tuple(found), mistakes
+
+
+def counted(parts: Mapping[Split, Part], reading: Reading) -> tuple[dict[Split, Counts], str]:
+    """The rows of each split before its plugins have run, those that will be held out estimated; and the first thing that cannot be read.
+
+    Args:
+        parts: Where each split's rows are.
+        reading: How they will be read.
+    """
+    files = {split: RowFile(part.path, part.label, reading) for split, part in parts.items() if part.portion is None}
+    found = {split: _counts(file) for split, file in files.items()}
+    whole = found["train"]
+    for split, part in parts.items():
+        if part.portion is not None:
+            found[split] = _share(whole, part.portion)
+            found["train"] = (found["train"][0] - found[split][0], found["train"][1] - found[split][1])
+    findings = Findings()
+    findings.merge(file.findings for file in files.values())
+    return {split: found[split] for split in parts}, findings.first_error
+
+
+def _resolved(plugin: Plugin) -> PluginSource | list[Mistake]:
+    try:
+        declaration = declaration_of(plugin.name)
+        parameters = checked_parameters(plugin.name, declaration, plugin.parameters)
+    except SpecError as error:
+        return [Mistake(".name", error.message.rstrip("."), error.hint)]
+    if isinstance(parameters, list):
+        return parameters
+    return PluginSource(name=plugin.name, version=declaration.version, parameters=parameters)
+
+
+def _counts(file: RowFile) -> Counts:
+    num_rows = num_characters = 0
+    for raw in file.raw_rows():
+        num_rows += 1
+        num_characters += _num_characters(raw.values)
+    return num_rows, num_characters
+
+
+def _num_characters(value: object) -> int:
+    """Of all the text in a value, keys aside."""
+    if isinstance(value, str):
+        return len(value)
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return sum(map(_num_characters, inner))
+
+
+def _share(whole: Counts, portion: Portion) -> Counts:
+    """What will be held out: of a subset nothing is known before the plugins have run."""
+    num_rows, num_characters = whole
+    if isinstance(portion, Subset) or not num_rows:
+        return 0, 0
+    held = min(num_rows, portion if isinstance(portion, int) else max(1, round(portion * num_rows)))
+    return held, num_characters * held // num_rows

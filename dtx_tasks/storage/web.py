@@ -1,0 +1,82 @@
+"""Files from http(s): downloaded whole, within a size limit, and checked against a digest where the author gives one."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urldefrag, urlsplit
+
+from dtx_tasks.settings import cache_folder, max_download_bytes
+from dtx_tasks.storage.local import sha256_of
+
+if TYPE_CHECKING:
+    import httpx
+
+SCHEMES = ("http://", "https://")
+DIGEST_MARK = "sha256="
+TIMEOUT_S = 60.0
+AS_IT_IS = {"Accept-Encoding": "identity"}
+"""A file that is compressed already must stay so: its ending says how it is read."""
+
+
+class DownloadError(ValueError):
+    """A file that cannot be had from its address."""
+
+
+def is_web(uri: str) -> bool:
+    """Whether a URI is an address on the web."""
+    return uri.startswith(SCHEMES)
+
+
+def bring_page(uri: str, *, may_redirect: bool = True) -> Path:
+    """A file from the web on this machine; one with a digest is downloaded once, another one each time it is asked for.
+
+    Args:
+        uri: Its address; `#sha256=...` behind it is the digest that its content must have.
+        may_redirect: Whether the server may send on to another address.
+
+    Raises:
+        DownloadError: It cannot be had, is too large, or is not what its digest says.
+    """
+    import httpx
+
+    address, mark = urldefrag(uri)
+    wanted = mark.removeprefix(DIGEST_MARK).lower() if mark.startswith(DIGEST_MARK) else ""
+    name = unquote(urlsplit(address).path).rpartition("/")[2] or "file"
+    place = cache_folder() / "web" / hashlib.sha256(address.encode()).hexdigest()[:32] / name
+    if wanted and place.is_file() and sha256_of(place) == wanted:
+        return place
+    try:
+        with httpx.stream("GET", address, headers=AS_IT_IS, follow_redirects=may_redirect, timeout=TIMEOUT_S) as answer:
+            return _kept(answer, place, wanted)
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise DownloadError(f"{type(error).__name__}: {error}") from None
+
+
+def _kept(answer: httpx.Response, place: Path, wanted: str) -> Path:
+    """Writes an answer to its place, if it is what was wanted: a reader sees the whole file or none."""
+    if answer.status_code != 200:
+        raise DownloadError(f"the server answered {answer.status_code} {answer.reason_phrase}")
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=place.parent, prefix=".") as folder:
+        arriving = Path(folder) / place.name
+        found = _written(answer, arriving)
+        if wanted and found != wanted:
+            raise DownloadError(f"its SHA-256 is {found}, not the one behind the address")
+        arriving.replace(place)
+    return place
+
+
+def _written(answer: httpx.Response, path: Path) -> str:
+    """Writes what arrives, up to the size limit, and returns its digest."""
+    digest, num_bytes, most = hashlib.sha256(), 0, max_download_bytes()
+    with path.open("wb") as file:
+        for chunk in answer.iter_bytes():
+            num_bytes += len(chunk)
+            if num_bytes > most:
+                raise DownloadError(f"it is larger than {most:,} bytes, the limit of DTX_MAX_DOWNLOAD_BYTES")
+            digest.update(chunk)
+            file.write(chunk)
+    return digest.hexdigest()

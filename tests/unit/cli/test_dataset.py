@@ -1,0 +1,195 @@
+"""`dtx dataset` as a person and a script see it."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from dtx_tasks.cli import main
+from tests.builders import FakeData
+
+SHARED = Path(os.environ.get("DTX_SHARED") or Path(__file__).parents[4] / "shared") / "data"
+needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason=f"the real data is not in {SHARED}; DTX_SHARED names another folder")
+
+TURNS = [{"role": "user", "content": "a?"}, {"role": "assistant", "content": "b!"}]
+
+
+@pytest.fixture
+def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeData:
+    """An empty folder with a configuration in it."""
+    for name in [name for name in os.environ if name.startswith("DTX_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("DTX_CONFIG", str(FakeData(tmp_path).config()))
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.chdir(tmp_path)
+    return FakeData(tmp_path)
+
+
+def dtx(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    """The exit code of a command."""
+    monkeypatch.setattr(sys, "argv", ["dtx", "dataset", *arguments])
+    with pytest.raises(SystemExit) as end:
+        main()
+    return int(end.value.code or 0)
+
+
+def report(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, Any]:
+    """What `check --json` prints."""
+    dtx(monkeypatch, "check", *arguments, "--json")
+    return dict(json.loads(capsys.readouterr().out))
+
+
+def test_good_file_is_told(data: FakeData, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """In a table."""
+    data.jsonl("a.jsonl")
+    assert dtx(monkeypatch, "check", "a.jsonl") == 0
+    assert "Nothing was found." in capsys.readouterr().out
+
+
+def test_bad_row_is_told_and_ends_with_2(data: FakeData, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """For a script."""
+    data.jsonl("a.jsonl", [{"instruction": "a", "output": "[b]b"}, {"instruction": "a", "output": ""}])
+    assert dtx(monkeypatch, "check", "a.jsonl", "--html", "out/report.html") == 2
+    out = capsys.readouterr().out
+    assert "error empty_text (1): Text that is needed and empty." in out
+    assert "a.jsonl:2: output: is empty. Write the text or remove the row." in out
+    assert "empty_text" in Path("out/report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("row", "found"),
+    [
+        ({"instruction": "a", "output": "b"}, ("alpaca", "conversations")),
+        ({"instruction": "a", "chosen": "b", "rejected": "c"}, ("alpaca", "preferences")),
+        ({"messages": TURNS}, ("openai", "conversations")),
+        ({"messages": TURNS, "label": True}, ("openai", "labels")),
+        ({"conversations": [{"from": "human", "value": "a"}, {"from": "gpt", "value": "b"}]}, ("sharegpt", "conversations")),
+        ({"conversations": TURNS}, ("openai", "conversations")),
+        ({"prompt": "a", "completion": "b"}, ("prompt_completion", "conversations")),
+        ({"prompt": "a"}, ("prompt_completion", "prompts")),
+        ({"text": "a"}, ("text", "text")),
+    ],
+)
+def test_format_of_a_file_is_seen(
+    data: FakeData, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], row: dict[str, Any], found: tuple[str, str]
+) -> None:
+    """By the columns of its first rows."""
+    data.jsonl("a.jsonl", [row])
+    said = report(monkeypatch, capsys, "a.jsonl")
+    assert (said["format"], said["kind"]) == found
+    assert [code for code in said["findings"] if code["severity"] == "error"] == []
+
+
+def test_format_and_columns_may_be_given(data: FakeData, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Where a file's own names are others."""
+    data.jsonl("a.jsonl", [{"q": "a", "a": "b"}])
+    said = report(monkeypatch, capsys, "a.jsonl", "--format", "prompt_completion", "--column", "prompt=q", "--column", "completion=a")
+    assert (said["splits"]["train"]["num_rows"], said["findings"]) == (1, [])
+
+
+def test_dataset_of_the_catalog_and_of_a_file(data: FakeData, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """All of its splits."""
+    assert set(report(monkeypatch, capsys, "rows")["splits"]) == {"train", "validation", "test"}
+    data.jsonl("d/a.jsonl", 10)
+    data.text("d/a.yaml", "name: mine\ntrain: a.jsonl\ntest: 2\n")
+    assert {split: found["num_rows"] for split, found in report(monkeypatch, capsys, "d/a.yaml")["splits"].items()} == {"train": 8, "test": 2}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["check", "nothing"], "There is no file and no Dataset 'nothing'. Known: rows."),
+        (["check", "rows", "--tokenizer", "nowhere"], "nowhere is no folder. Name one with a tokenizer in Hugging Face layout."),
+        (["check", "rows", "--format", "text"], "rows says itself how it is read."),
+        (["check", "a.jsonl", "--column", "q"], "--column 'q' is no pair. Write it as --column PART=NAME."),
+        (["check", "a.jsonl", "--column", "qestion=q"], "columns.qestion: is not a known key"),
+        (["check", "a.jsonl", "--column", "messages=q"], "a.jsonl: .columns.messages: is not read of conversations in the format alpaca."),
+        (["preview", "a.jsonl", "--split", "test"], "a.jsonl has no test split. It has train."),
+        (["preview", "bad.jsonl"], "bad.jsonl has no row that can be shown. `dtx dataset check` says why."),
+        (["import", "no.json"], "no.json: cannot be read: No such file or directory."),
+    ],
+)
+def test_wrong_use_is_told(data: FakeData, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str], told: str) -> None:
+    """With what would be right."""
+    data.jsonl("a.jsonl")
+    data.text("bad.jsonl", "{}\n")
+    assert dtx(monkeypatch, *arguments) == 2
+    assert told in capsys.readouterr().err
+
+
+def test_rows_are_shown_as_conversations(data: FakeData, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """As many as are asked for; brackets are text."""
+    data.jsonl("a.jsonl", [{"messages": [{"role": "user", "content": f"[bold]{number}"}, TURNS[1]]} for number in range(5)])
+    assert dtx(monkeypatch, "preview", "a.jsonl", "-n", "2") == 0
+    out = capsys.readouterr().out
+    assert "user: [bold]1" in out
+    assert "assistant: b!" in out
+    assert "[bold]2" not in out
+
+
+def test_held_out_rows_can_be_shown(data: FakeData, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Whoever draws a split wants to see it."""
+    data.jsonl("a.jsonl", 10)
+    data.text("a.yaml", "name: mine\ntrain: a.jsonl\ntest: 1\n")
+    assert dtx(monkeypatch, "preview", "a.yaml", "--split", "test") == 0
+    assert capsys.readouterr().out.count("assistant: yes") == 1
+
+
+def test_registry_is_imported_and_replaces_nothing(data: FakeData, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """One YAML for each entry that can be read, with the differences as comments."""
+    data.jsonl("lf/a.jsonl", [{"instruction": "a", "input": "b", "output": "c"}])
+    entries = {"one": {"file_name": "a.jsonl", "columns": {"prompt": "instruction", "response": "output"}}, "hub": {"hf_hub_url": "a/b"}}
+    data.text("lf/dataset_info.json", json.dumps(entries))
+    assert dtx(monkeypatch, "import", "lf/dataset_info.json") == 0
+    out = capsys.readouterr().out
+    assert "hub: left out: it lies on a hub" in out
+    assert "Made 1 of 2 Datasets in datasets." in out
+    text = Path("datasets/one.yaml").read_text()
+    assert text.startswith("# input: LLaMA-Factory does not read the column 'input'")
+    assert yaml.safe_load(text) == {"name": "one", "format": "alpaca", "train": "../lf/a.jsonl", "columns": {"input": False}}
+    assert dtx(monkeypatch, "check", "datasets/one.yaml") == 0
+    dtx(monkeypatch, "import", "lf/dataset_info.json")
+    assert "one: left out: datasets/one.yaml exists already." in capsys.readouterr().out
+
+
+@needs_shared
+def test_tokens_are_counted_with_a_tokenizer(data: FakeData, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """How many are learned, which rows are cut off, and which the template cannot write."""
+    rows: list[dict[str, str]] = [{"instruction": "ask", "output": output} for output in ("yes", "no " * 200)]
+    data.jsonl("a.jsonl", [*rows, {"instruction": "What is in <image>?", "output": "no"}])
+    tokenizer = ["--tokenizer", str(SHARED / "oracle/tokenizers/qwen"), "--template", "llava", "--cutoff-len", "160"]
+    found = report(monkeypatch, capsys, "a.jsonl", *tokenizer)
+    split = found["splits"]["train"]
+    assert (split["unit_of_lengths"], split["num_truncated"], split["num_tokens"] > split["num_trained_tokens"] > 0) == ("tokens", 1, True)
+    first = {code["code"]: code["first"][0] for code in found["findings"]}
+    assert first["truncated"]["line"] == 2
+    assert (first["unlearnable"]["line"], "<image>" in first["unlearnable"]["message"]) == (3, True)
+
+
+@needs_shared
+def test_real_registry_is_imported_and_every_dataset_of_it_is_good(data: FakeData, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """What a user who comes from LLaMA-Factory already has; the warnings are true of these files."""
+    assert dtx(monkeypatch, "import", str(SHARED / "dataset_info.json")) == 0
+    assert "Made 7 of 7 Datasets" in capsys.readouterr().out
+    found = {path.stem: report(monkeypatch, capsys, str(path)) for path in sorted(Path("datasets").glob("*.yaml"))}
+    assert {name: said["kind"] for name, said in found.items() if said["kind"] != "conversations"} == {
+        "c4_demo": "text",
+        "dpo_zh_demo": "preferences",
+        "kto_en_demo": "labels",
+    }
+    counts = {name: {code["code"]: code["count"] for code in said["findings"] if code["code"] != "near_duplicate"} for name, said in found.items()}
+    assert counts == {
+        "alpaca_en_demo": {"duplicate": 14},
+        "alpaca_zh_demo": {"duplicate": 8},
+        "c4_demo": {"replacement_character": 4},
+        "dpo_zh_demo": {"replacement_character": 6, "duplicate": 11},
+        "glaive_toolcall_en_demo": {"duplicate": 35},
+        "identity": {},
+        "kto_en_demo": {"broken_text": 2},
+    }

@@ -1,0 +1,121 @@
+"""Compressed files and Parquet, files in parts, and files that are damaged."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import tracemalloc
+from typing import TYPE_CHECKING
+
+import pytest
+
+from dtx_tasks.dataset import read as reading
+from dtx_tasks.dataset.read import read_file
+from tests.builders import FakeData
+from tests.reading import checked
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pa = pytest.importorskip("pyarrow")
+pq = pytest.importorskip("pyarrow.parquet")
+
+ROWS = [{"instruction": f"ask {number} 你好", "output": "答" * number} for number in range(1, 4)]
+TEXTS = {
+    ".jsonl": "".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in ROWS),
+    ".json": json.dumps(ROWS, ensure_ascii=False, indent=1),
+    ".csv": "instruction,output\n" + "".join(f"{row['instruction']},{row['output']}\n" for row in ROWS),
+}
+
+
+def content_of(kind: str, folder: Path) -> bytes:
+    if kind in TEXTS:
+        return TEXTS[kind].encode()
+    pq.write_table(pa.Table.from_pylist(ROWS), folder / "made")
+    return (folder / "made").read_bytes()
+
+
+def packed(content: bytes, ending: str) -> bytes:
+    if ending == ".gz":
+        return gzip.compress(content)
+    return pa.compress(content, codec="zstd", asbytes=True) if ending == ".zst" else content  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("ending", ["", ".gz", ".zst"])
+@pytest.mark.parametrize("kind", [".jsonl", ".json", ".csv", ".parquet"])
+def test_every_kind_of_file_is_read_compressed_too(tmp_path: Path, kind: str, ending: str) -> None:
+    """The same rows from all of them."""
+    path = FakeData(tmp_path).text(f"a.b{kind}{ending}", packed(content_of(kind, tmp_path), ending))
+    found = checked(path)
+    assert found.told == []
+    assert [(row.asked[0]["content"], row.answer) for row in found.rows] == [(row["instruction"], row["output"]) for row in ROWS]
+
+
+@pytest.mark.parametrize(("name", "said"), [("a.jsonl.gz", ".gz"), ("a.json.zst", ".zst"), ("a.parquet", ".parquet"), ("a.parquet.gz", ".gz")])
+def test_file_that_is_not_what_its_ending_says_is_told(tmp_path: Path, name: str, said: str) -> None:
+    """In place of a library's traceback."""
+    (told,) = checked(FakeData(tmp_path).text(name, TEXTS[".jsonl"])).told
+    assert told.startswith(f"damaged_file: {name}:1: character 1: the file cannot be read as {said}: ")
+
+
+def test_half_a_compressed_file_is_told_behind_its_rows(tmp_path: Path) -> None:
+    """What could be read is checked."""
+    content = packed("".join(f'{{"instruction": "{number}", "output": "{number * 7919}"}}\n' for number in range(90_000)).encode(), ".gz")
+    found = checked(FakeData(tmp_path).text("a.jsonl.gz", content[: len(content) // 2]))
+    assert found.rows
+    assert found.findings.counts == {"damaged_file": 1}
+
+
+def test_array_longer_than_a_chunk_is_read_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wherever a chunk ends: in a character, a string, an escape, a number, or between two rows."""
+    rows = [{"instruction": 'a"\\\n你😀' * number, "output": f"{number}", "n": 12.5e3, "b": [True, None, {"c": []}]} for number in range(1, 9)]
+    path = FakeData(tmp_path).text("a.json", "\ufeff" + json.dumps(rows, indent=1) + "\n")
+    whole = [(raw.line, raw.values) for raw in read_file(path)]  # type: ignore[union-attr]
+    assert [values for _, values in whole] == rows
+    for size in (1, 2, 3, 5, 7, 64):
+        monkeypatch.setattr(reading, "CHUNK_BYTES", size)
+        assert [(raw.line, raw.values) for raw in read_file(path)] == whole  # type: ignore[union-attr]
+
+
+def test_bad_bytes_behind_the_first_chunk_have_their_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Line and character, however the file is cut into parts."""
+    content = '[\n{"instruction": "你", "output": "b"},\n{"instruction": "你'.encode() + b"\xff\xfe"
+    for size in (1, 4, 1 << 20):
+        monkeypatch.setattr(reading, "CHUNK_BYTES", size)
+        told = checked(FakeData(tmp_path).text("a.json", content)).told
+        assert told[-1].startswith("not_utf8: a.json:3: character 19: the byte 0xff is not UTF-8.")
+
+
+def test_bad_bytes_of_one_line_leave_the_others_alone(tmp_path: Path) -> None:
+    """A .jsonl file is read on; so every bad line is told."""
+    content = b'{"instruction": "a", "output": "b"}\n\xff\n{"instruction": "c", "output": "d"}\n\xfe\n'
+    found = checked(FakeData(tmp_path).text("a.jsonl", content))
+    assert ([row.line for row in found.rows], found.findings.counts) == ([1, 3], {"not_utf8": 2})
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.jsonl", TEXTS[".jsonl"][:-5]),
+        ("a.jsonl", TEXTS[".jsonl"] + "{"),
+        ("a.json", TEXTS[".json"][:-2]),
+        ("a.json", TEXTS[".json"][:-20]),
+        ("a.csv", TEXTS[".csv"] + '"open'),
+    ],
+)
+def test_last_row_that_is_cut_off_has_its_own_code(tmp_path: Path, name: str, content: str) -> None:
+    """A download that broke off is no mistake of the author's."""
+    assert checked(FakeData(tmp_path).text(name, content)).findings.counts == {"cut_off": 1}
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.json"])
+def test_large_file_is_read_in_little_memory(tmp_path: Path, name: str) -> None:
+    """Rows are let go of as they are read."""
+    row = json.dumps({"instruction": "ask", "output": "x" * 1000})
+    text = "\n".join([row] * 20_000) if name == "a.jsonl" else f"[{', '.join([row] * 20_000)}]"
+    path = FakeData(tmp_path).text(name, text)
+    tracemalloc.start()
+    assert sum(1 for _ in read_file(path)) == 20_000
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 8 << 20
