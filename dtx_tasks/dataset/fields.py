@@ -43,12 +43,14 @@ class Fields:
         reading: Which part is in which column.
         problems: What was wrong so far; with any, nothing that was read means anything.
         unread: Keys of its turns that nothing reads.
+        found_files: Files that its turns name, by kind, in their order.
     """
 
     values: dict[str, Any]
     reading: Reading
     problems: list[Problem] = field(default_factory=list)
     unread: set[str] = field(default_factory=set)
+    found_files: dict[str, list[str]] = field(default_factory=dict)
 
     def note_unread(self, turn: dict[str, Any], read: set[str]) -> None:
         """Notes the keys of a turn that hold something and are not read; Parquet gives every turn every key."""
@@ -133,14 +135,16 @@ class Fields:
         return None
 
     def files(self) -> dict[str, list[str]]:
-        """The row's files by kind; a row without the column has none and needs none."""
+        """The row's files by kind, of its columns or of its turns; a row without the column has none and needs none."""
         found = {}
         for part in MEDIA:
             value = self.optional(part)
             if value is not None:
                 paths = [value] if isinstance(value, str) and not value.startswith("[") else self.listed(self.column(part), value, '["one.png"]')
                 found[part] = [self.checked_text(self.column(part), path) for path in paths]
-        return found
+            if found.get(part) and part in self.found_files:
+                self.refuse(self.column(part), "file_count", f"{part} are named here and in the turns", "Name all of them in one of the two places.")
+        return found | self.found_files
 
 
 def shown(value: object) -> str:

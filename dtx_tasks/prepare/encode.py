@@ -39,9 +39,10 @@ def num_trained_tokens(encoded: Encoded) -> int:
 
 
 def scored_row(row: Row) -> dict[str, Any]:
-    """What is asked of a row when it is scored, and what should be answered."""
+    """What is asked of a row when it is scored, and what should be answered; how calls of tools are written depends on who is asked."""
     tools = {"tools": row.tools} if row.tools is not None else {}
-    return {"row_id": row.row_id, "messages": row.asked, **tools, "answer": row.answer}
+    calling = {"answer_message": row.answer_message} if row.answer_message and "tool_calls" in row.answer_message else {}
+    return {"row_id": row.row_id, "messages": row.asked, **tools, "answer": row.answer, **calling}
 
 
 @contextmanager

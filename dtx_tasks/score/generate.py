@@ -9,13 +9,14 @@ import torch
 from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
-from dtx_tasks.template import prompt_ids, stop_token_ids
+from dtx_tasks.template import answer_text, prompt_ids, stop_token_ids
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from transformers import PreTrainedModel
 
+    from dtx_tasks.score.rows import ScoredRow
     from dtx_tasks.spec import Scoring
 
 Conversation = tuple[list[dict[str, Any]], list[dict[str, Any]] | None]
@@ -60,6 +61,10 @@ class Generator:
                 answers[index] = text
             print(json.dumps({"event": "scoring", "step": min(start + scoring.batch_size, len(order)), "total": len(order)}), flush=True)
         return answers
+
+    def would_write(self, row: ScoredRow) -> str:
+        """The reference of a row in the words of this model's template."""
+        return answer_text(self.tokenizer, [*row.messages, row.answer_message], row.tools) if row.answer_message else row.answer
 
     @torch.inference_mode()
     def _batch(self, prompts: list[list[int]], max_new_tokens: int) -> list[str]:

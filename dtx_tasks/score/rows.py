@@ -25,6 +25,7 @@ class ScoredRow:
         messages: The conversation up to the answer, as OpenAI's API has it.
         answer: The reference.
         tools: Functions that may be called, as JSON Schema; None where the row speaks of none.
+        answer_message: The reference where it calls tools: each template writes calls in its own way.
     """
 
     row_id: str
@@ -32,6 +33,7 @@ class ScoredRow:
     messages: list[dict[str, Any]]
     answer: str
     tools: list[dict[str, Any]] | None = None
+    answer_message: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 from dtx_tasks.errors import ClaimedError, TransientError
 from dtx_tasks.plan import CODE_VERSIONS
 from dtx_tasks.records import BaseDocument, FetchedLLM, FinetuneJob, Layout, LLMCheckpoint, PreparedDataset, Score, ScoreCard, ScoreCards, digest_of
+from dtx_tasks.score.calls import comparable
 from dtx_tasks.score.generate import Generator
 from dtx_tasks.score.metrics import measure
 from dtx_tasks.score.record import scored
-from dtx_tasks.score.rows import ScoredRows, scored_rows
+from dtx_tasks.score.rows import ScoredRow, ScoredRows, scored_rows
 from dtx_tasks.storage import bring, claim, put_folder, read_record, workplace, write_record
 
 if TYPE_CHECKING:
@@ -102,14 +103,16 @@ def _generate(
     checkpoint_id: str, inputs: dict[str, str], scoring: ScoringDocument, rows: ScoredRows, folder: str, load: Callable[[], Generator], held: Claim
 ) -> ScoreCards:
     started_at = time.monotonic()
-    answers = load().answer([(row.messages, row.tools) for row in rows.rows], scoring.scoring)
-    measured = [measure(scoring.scoring.metrics, answer, row.answer) for answer, row in zip(answers, rows.rows, strict=True)]
+    generator = load()
+    references = [generator.would_write(row) for row in rows.rows]
+    answers = generator.answer([(row.messages, row.tools) for row in rows.rows], scoring.scoring)
+    measured = [_measured(row, answer, reference, scoring) for row, answer, reference in zip(rows.rows, answers, references, strict=True)]
     lines = [
         json.dumps(
-            {"row_id": row.row_id, "split": row.split, "messages": row.messages, "reference": row.answer, "prediction": answer, "scores": scores},
+            {"row_id": row.row_id, "split": row.split, "messages": row.messages, "reference": reference, "prediction": answer, "scores": scores},
             ensure_ascii=False,
         )
-        for row, answer, scores in zip(rows.rows, answers, measured, strict=True)
+        for row, answer, reference, scores in zip(rows.rows, answers, references, measured, strict=True)
     ]
     partial = workplace(f"{folder}/partial")
     (partial / PREDICTIONS).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
@@ -135,6 +138,12 @@ def _generate(
     held.check()
     write_record(f"{folder}/scores.json", record)
     return record
+
+
+def _measured(row: ScoredRow, answer: str, reference: str, scoring: ScoringDocument) -> dict[str, float]:
+    if row.answer_message:
+        answer, reference = comparable(answer), comparable(reference)
+    return measure(scoring.scoring.metrics, answer, reference)
 
 
 def _card(split: Split, scores: list[dict[str, float]]) -> ScoreCard:

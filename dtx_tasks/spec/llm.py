@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from dtx_tasks.spec.base import Name, SpecModel
 
@@ -42,6 +42,11 @@ Template = Literal[
 """The names of dtx_tasks.template.TEMPLATES, and the base model's own one: what is checked early must not import what is heavy."""
 
 
+def _by_its_name(written: Any) -> Any:
+    """DataTunerX's table of models has a dash where a model needs no template of its own."""
+    return "default" if written == "-" else written
+
+
 class LLM(SpecModel):
     """A base model and the template its conversations are written in."""
 
@@ -54,5 +59,5 @@ class LLM(SpecModel):
     source: Annotated[str, Field(min_length=1, examples=["models/Qwen2.5-0.5B-Instruct", "made:tiny-bilingual"])]
     """A folder in Hugging Face layout (a relative path counts from the file that names it), or `made:RECIPE` for a model that is made on first use. 来源"""
 
-    template: Template = "tokenizer"
-    """How a conversation becomes text: `tokenizer` is the model's own chat template, docs/templates.md lists the others. 对话模板"""
+    template: Annotated[Template, BeforeValidator(_by_its_name)] = "tokenizer"
+    """How a conversation becomes text: `tokenizer` is the model's own chat template, docs/templates.md lists the others; `-` is `default`. 对话模板"""

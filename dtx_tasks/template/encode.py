@@ -89,6 +89,18 @@ def encode(
     return Encoded(input_ids, labels, len(input_ids) < sum(len(part) for turn in turns for part in turn) + len(closing))
 
 
+def answer_text(tokenizer: Tokenizer, messages: list[Message], tools: list[dict[str, Any]] | None = None) -> str:
+    """The last answer as a model would write it: the template's text, with its calls of tools, decoded without special tokens.
+
+    Raises:
+        UnsuitableTemplateError: The template cannot write the conversation.
+        DataError: It does not end with the assistant.
+    """
+    rendered = conversation(tokenizer, messages, tools, is_last_only=True)
+    start, end = rendered.answers[-1]
+    return str(tokenizer.decode(_ids(tokenizer, rendered.text[start:end]), skip_special_tokens=True))
+
+
 def _refuse(name: str, *, mask_history: bool, ends_once: bool) -> None:
     if mask_history:
         raise UnsuitableTemplateError("train_on_prompt and mask_history are set: one learns the history, the other leaves it out.", "Remove one of them.")

@@ -9,6 +9,7 @@ import resource
 import shutil
 import time
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -25,6 +26,7 @@ from dtx_tasks.plan import with_rows
 from dtx_tasks.plan.identity import lora_alpha
 from dtx_tasks.records import Attempt, FetchedLLM, PreparedDataset
 from dtx_tasks.storage import bring, list_names, read_record, workplace
+from dtx_tasks.template import stop_token_ids
 from dtx_tasks.train.card import model_card
 from dtx_tasks.train.checkpoint import writer
 from dtx_tasks.train.outcome import Outcome
@@ -32,6 +34,8 @@ from dtx_tasks.train.progress import DivergenceGuard, Progress, StopRequest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from transformers import GenerationConfig
 
     from dtx_tasks.records import FinetuneJob, Layout
     from dtx_tasks.spec import Hyperparameters, Resources
@@ -182,10 +186,18 @@ def train_job(job: FinetuneJob, resources: Resources, folder: JobFolder, attempt
     outcome = _outcome(trainer, output, train_s)
     if folder.is_main:
         tokenizer.save_pretrained(folder.final)
+        _stopping_as_learned(model.generation_config, tokenizer).save_pretrained(folder.final)
         (folder.final / "training_args.bin").unlink(missing_ok=True)
         _name_base(folder)
         (folder.final / "README.md").write_text(model_card(job, outcome), encoding="utf-8")
     return outcome
+
+
+def _stopping_as_learned(base: GenerationConfig, tokenizer: Any) -> GenerationConfig:
+    """How the base generates, with the ends of answers that were learned: whoever serves the checkpoint stops where scoring did."""
+    stopping = deepcopy(base)
+    stopping.eos_token_id, stopping.pad_token_id = stop_token_ids(tokenizer), tokenizer.pad_token_id
+    return stopping
 
 
 def _arguments(job: FinetuneJob, resources: Resources, folder: JobFolder, micro_batch_size: int) -> SFTConfig:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 from safetensors.torch import load_file
-from transformers import AutoTokenizer
+from transformers import AutoTokenizer, GenerationConfig
 
 from dtx_tasks.entrypoints.failures import failure
 from dtx_tasks.launch import Ending, ending_of, is_blocked, is_finished
@@ -168,13 +168,15 @@ def test_deepspeed_is_one_key(trial: Callable[..., Trial], needs_compiler: None,
 
 
 def test_a_checkpoint_is_in_hugging_face_layout(trial: Callable[..., Trial]) -> None:
-    """Adapter, tokenizer with its chat template and a model card: whatever loads from the hub loads it."""
+    """Adapter, tokenizer with its chat template and its ends, and a model card: whatever loads from the hub loads it."""
     made = trial(groups=[QUICK], name="alone")
     if not is_finished("train", made.uris.packs[0]):
         assert finish(made.process("train", made.uris.packs[0])) == 0
     folder = Path(f"{made.job_folder()}/checkpoint")
     assert {"adapter_config.json", "adapter_model.safetensors", "tokenizer.json", "README.md"} <= {path.name for path in folder.iterdir()}
-    assert "<|im_start|>" in AutoTokenizer.from_pretrained(folder).chat_template
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    assert "<|im_start|>" in tokenizer.chat_template
+    assert GenerationConfig.from_pretrained(folder).eos_token_id == [tokenizer.convert_tokens_to_ids("<|im_end|>")]
     card = (folder / "README.md").read_text()
     assert card.startswith("---\nbase_model: tiny\n")
     assert "library_name: peft" in card

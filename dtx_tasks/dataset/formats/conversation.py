@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from dtx_tasks.dataset.fields import WRITE_OR_REMOVE, shown
+from dtx_tasks.dataset.media import PLACEHOLDERS
 from dtx_tasks.dataset.row import Row
 from dtx_tasks.dataset.turns import check_order, tool_calls, tools_of, with_system
 from dtx_tasks.errors import nearest
@@ -18,6 +19,13 @@ ROLES = {"user": "user", "assistant": "assistant", "observation": "tool", "funct
 
 PASSED_ON = ("name", "tool_call_id")
 """Keys of OpenAI's turns that some templates write."""
+
+PARTS_HINT = (
+    'Write text, or parts such as [{"type": "text", "text": "..."}, {"type": "image_url", "image_url": {"url": "one.png"}}]; files stand beside the rows.'
+)
+
+FILE_PARTS = {"image_url": "images", "image": "images", "video_url": "videos", "video": "videos", "audio_url": "audios", "audio": "audios"}
+"""Which files the parts of a content name: OpenAI's word, and the one of Hugging Face's processors."""
 
 DEVELOPER = "developer"
 """What newer OpenAI models call the speaker of a system message."""
@@ -90,19 +98,34 @@ def _said(fields: Fields, name: str, turn: dict[str, Any], role: str) -> Message
 
 def _content(fields: Fields, name: str, written: Any, *, may_be_empty: bool) -> str:
     key = f"{name}.{fields.reading.tags['content']}"
-    text = _joined(written) if isinstance(written, list) else written
+    text = _joined(fields, written) if isinstance(written, list) else written
     if not isinstance(text, str):
-        fields.refuse(key, "wrong_type", f"must be text (got {shown(written)})", 'Write text, or parts such as [{"type": "text", "text": "..."}].')
+        fields.refuse(key, "wrong_type", f"must be text (got {shown(written)})", PARTS_HINT)
         return ""
     if not (may_be_empty or text.strip()):
         fields.refuse(key, "empty_text", "is empty", WRITE_OR_REMOVE)
     return fields.writable(key, text)
 
 
-def _joined(parts: list[Any]) -> str | None:
-    """OpenAI's parts of a content as one text; None where one of them is no text."""
-    texts = [part.get("text") if isinstance(part, dict) and part.get("type") == "text" else None for part in parts]
+def _joined(fields: Fields, parts: list[Any]) -> str | None:
+    """OpenAI's parts of a content as one text, with a placeholder for each file; None where one of them is neither."""
+    texts = [_part(fields, part) if isinstance(part, dict) else None for part in parts]
     return "".join(text for text in texts if text) if all(isinstance(text, str) for text in texts) else None
+
+
+def _part(fields: Fields, part: dict[str, Any]) -> str | None:
+    """`{"type": "text", "text": ...}`, or `{"type": "image_url", "image_url": {"url": ...}}`; the url may stand there alone."""
+    kind = part.get("type")
+    if kind == "text":
+        text = part.get("text")
+        return text if isinstance(text, str) else None
+    media = FILE_PARTS.get(str(kind))
+    written = part.get(str(kind))
+    path = written.get("url") if isinstance(written, dict) else written
+    if media is None or not isinstance(path, str) or path.startswith("data:"):
+        return None
+    fields.found_files.setdefault(media, []).append(path)
+    return PLACEHOLDERS[media]
 
 
 def _answer(fields: Fields, part: str) -> Message | None:

@@ -139,6 +139,32 @@ def test_openai_parts_of_text_are_joined(tmp_path: Path) -> None:
     assert read(tmp_path, {"messages": [user(parts), assistant("c")]}, "openai").rows[0].messages[0] == user("ab")  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("part", [{"type": "image_url", "image_url": {"url": "one.png"}}, {"type": "image", "image": "one.png"}])
+def test_openai_parts_may_name_files(tmp_path: Path, part: dict[str, Any]) -> None:
+    """A file among the parts becomes a placeholder where it stands, and a file of the row."""
+    (tmp_path / "one.png").write_bytes(b"")
+    turns = [user([{"type": "text", "text": "What is "}, part, {"type": "text", "text": "?"}]), assistant("A cat.")]  # type: ignore[arg-type]
+    (row,) = read(tmp_path, {"messages": turns}, "openai").rows
+    assert (row.messages[0], row.files) == (user("What is <image>?"), {"images": ["one.png"]})
+
+
+@pytest.mark.parametrize(
+    ("part", "columns", "told"),
+    [
+        ({"type": "image_url", "image_url": {"url": "none.png"}}, {}, "missing_file: a.jsonl:1: images: there is no file 'none.png'."),
+        ({"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}, {}, "wrong_type: a.jsonl:1: messages.content: must be text"),
+        ({"type": "input_audio", "input_audio": {"data": "AAAA"}}, {}, "wrong_type: a.jsonl:1: messages.content: must be text"),
+        ({"type": "image", "image": "one.png"}, {"images": ["two.png"]}, "file_count: a.jsonl:1: images: images are named here and in the turns."),
+    ],
+)
+def test_openai_parts_that_cannot_be_carried_are_refused(tmp_path: Path, part: dict[str, Any], columns: dict[str, Any], told: str) -> None:
+    """Nothing of a row is left out silently."""
+    turns = [user([{"type": "text", "text": "What?"}, part]), assistant("A cat.")]  # type: ignore[arg-type]
+    found = read(tmp_path, {"messages": turns, **columns}, "openai")
+    assert not found.rows
+    assert any(told in line for line in found.told), found.told
+
+
 def test_parquet_and_csv_hold_conversations(tmp_path: Path) -> None:
     """Structs with empty keys, and JSON text in a field."""
     pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")

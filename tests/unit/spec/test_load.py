@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from dtx_tasks.errors import SpecError
-from dtx_tasks.spec import FinetuneExperiment, HyperparameterGroup, load_text, parse
+from dtx_tasks.spec import LLM, FinetuneExperiment, HyperparameterGroup, load_text, parse
 from tests.builders import EXPERIMENT
 
 HEAD = "name: x\nmatrix: {llms: [a], datasets: [d], hyperparameters: [g]}\n"
@@ -257,6 +257,11 @@ def test_number_is_a_number_however_it_is_written(written: str, value: float) ->
 def test_leading_zero_means_nothing(written: str, value: int) -> None:
     """`010` is ten, which YAML 1.1 reads as eight."""
     assert load_group(f"lora_rank: {written}").lora_rank == value
+
+
+def test_dash_is_the_default_template() -> None:
+    """DataTunerX's table has a dash for models that need none of their own."""
+    assert parse(load_text('name: a\nsource: b\ntemplate: "-"', "a.yaml"), LLM).template == "default"
 
 
 @pytest.mark.parametrize("written", ["no", "off", "yes", "2026-01-01", "12:30:45", "0x1F", "1_000", "=", "1.2.3"])
