@@ -9,7 +9,7 @@ from pydantic import Field
 
 from dtx_tasks.errors import SpecError, nearest
 from dtx_tasks.settings import backend_name, bundled_folder
-from dtx_tasks.spec import load_text, parse
+from dtx_tasks.spec import Target, load_text, parse
 from dtx_tasks.spec.base import SpecModel
 
 if TYPE_CHECKING:
@@ -47,6 +47,9 @@ class Backend(SpecModel):
 
     several_nodes: Literal["jobset", "job"] = "jobset"
     """What starts a pack of several machines: a JobSet, or an Indexed Job where that is not installed."""
+
+    target: Target | None = None
+    """What its machines have; without it planning does not know, and training refuses what it cannot do."""
 
     queue: str | None = None
     """The Kueue LocalQueue that pods wait in."""

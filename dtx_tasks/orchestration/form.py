@@ -7,8 +7,8 @@ from typing import Any
 from airflow.sdk import Param
 
 from dtx_tasks.catalog import config_folder, load_catalog
+from dtx_tasks.spec import GENERATED
 from dtx_tasks.spec.form import FORM_MARK
-from dtx_tasks.spec.scoring import ALL_METRICS
 
 EXPERIMENT, MATRIX, JUDGING, RUNNING, WHOLE = (
     "1 实验 Experiment",
@@ -31,7 +31,7 @@ def trigger_form() -> dict[str, Param]:
         "datasets": _choice(["shop-bilingual", "shop-zh"], catalog.datasets, "数据集 Datasets"),
         "hyperparameters": _choice(["lora-quick", "lora-timid"], catalog.groups, "超参组 Hyperparameter groups"),
         "seeds": Param([42], type="array", items={"type": "integer"}, title="随机种子 Seeds", section=MATRIX),
-        "metric": Param("exact_match", type="string", enum=list(ALL_METRICS), title="选择指标 Metric that decides", section=JUDGING),
+        "metric": Param("exact_match", type="string", enum=list(GENERATED), title="选择指标 Metric that decides", section=JUDGING),
         "max_new_tokens": Param(64, type="integer", minimum=1, title="最大生成长度 Most tokens of an answer", section=JUDGING),
         "parallelism": Param(2, type="integer", minimum=1, title="任务并行数 Packs at a time", section=RUNNING),
         "processes": Param(1, type="integer", minimum=1, title="每任务进程数 Processes of a pack", section=RUNNING),

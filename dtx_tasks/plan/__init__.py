@@ -4,5 +4,6 @@ from dtx_tasks.plan.estimate import estimate_s
 from dtx_tasks.plan.identity import CODE_VERSIONS
 from dtx_tasks.plan.inputs import ResolvedInputs
 from dtx_tasks.plan.make import make_plan, with_rows
+from dtx_tasks.plan.rules import KINDS_OF_STAGES, Case, advice, broken_rules
 
-__all__ = ["CODE_VERSIONS", "ResolvedInputs", "estimate_s", "make_plan", "with_rows"]
+__all__ = ["CODE_VERSIONS", "KINDS_OF_STAGES", "Case", "ResolvedInputs", "advice", "broken_rules", "estimate_s", "make_plan", "with_rows"]

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from dtx_tasks.records import digest_of
-from dtx_tasks.spec.hyperparameters import LORA_ONLY, WITHOUT_EFFECT
+from dtx_tasks.spec import Hyperparameters, idle
+from dtx_tasks.spec.hyperparameters import WITHOUT_EFFECT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from dtx_tasks.records import DatasetSource, LLMSource
-    from dtx_tasks.spec import FinetuneExperiment, Hyperparameters, Scoring
+    from dtx_tasks.spec import FinetuneExperiment, Scoring
 
 CODE_VERSIONS = {"fetch": 1, "prepare": 2, "train": 1, "score": 2, "select": 1, "register": 1}
 """Raised by hand when a stage's code changes its result: everything it made is then made again."""
@@ -28,18 +29,20 @@ def job_id(llm: LLMSource, dataset: DatasetSource, values: Hyperparameters, seed
     The rows of the other splits stay out, so that a corrected test row costs no training.
     """
     base = [llm.kind, llm.revision, llm.template]
-    return digest_of(["job", CODE_VERSIONS["train"], base, dataset.train_digest, learned_values(values), seed])
+    return digest_of(["job", CODE_VERSIONS["train"], base, dataset.train_digest, _chosen(values), seed])
+
+
+def _chosen(values: Hyperparameters) -> dict[str, Any]:
+    """Those that are not at their default: one that is added later changes no identity, and a changed default must raise the code version."""
+    defaults = Hyperparameters().model_dump(mode="json")
+    return {key: value for key, value in learned_values(values).items() if value != defaults[key]}
 
 
 def learned_values(values: Hyperparameters) -> dict[str, Any]:
     """The hyperparameters that change what is learned."""
-    unused = WITHOUT_EFFECT | (LORA_ONLY if values.finetuning_type == "full" else frozenset())
+    unused = WITHOUT_EFFECT.union(idle(values), ["num_train_epochs"] if values.max_steps is not None else [])
     named = {key: value for key, value in values.model_dump(mode="json").items() if key not in unused}
-    if "lora_alpha" in named:
-        named["lora_alpha"] = lora_alpha(values)
-    if values.max_steps is not None:
-        del named["num_train_epochs"]
-    return named
+    return named | ({"lora_alpha": lora_alpha(values)} if "lora_alpha" in named else {})
 
 
 def lora_alpha(values: Hyperparameters) -> int:

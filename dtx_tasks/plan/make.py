@@ -7,6 +7,7 @@ from math import ceil
 from typing import TYPE_CHECKING, NamedTuple
 
 from dtx_tasks.errors import Mistake, SpecError
+from dtx_tasks.plan.fit import unfit
 from dtx_tasks.plan.identity import job_id, plan_id, prepared_id, scoring_id
 from dtx_tasks.records import BaseDocument, ExperimentPlan, FinetuneJob, Pack, PrepareDocument, ScoringDocument, digest_of, slug
 
@@ -38,10 +39,14 @@ def make_plan(inputs: ResolvedInputs) -> ExperimentPlan:
         inputs: The experiment with nothing left to look up.
 
     Raises:
-        SpecError: The experiment names no job, or excludes a combination that does not exist.
+        SpecError: The experiment names no job, excludes a combination that does not exist, or has parts that do not fit.
     """
     experiment = inputs.experiment
-    named = [_job(cell, inputs) for cell in _named(cells(experiment))]
+    grid = _named(cells(experiment))
+    mistakes = list(unfit(((name, inputs.groups[cell.hyperparameters], inputs.datasets[cell.dataset]) for cell, name in grid), inputs.scoring))
+    if mistakes:
+        raise _refused(*mistakes)
+    named = [_job(cell, inputs) for cell in grid]
     jobs, merged = _distinct(named)
     # Jobs that learn the same rows are one, but their Datasets may differ in the rows to score on.
     datasets = [inputs.datasets[name] for name in sorted({job.dataset_name for job in named})]

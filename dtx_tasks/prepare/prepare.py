@@ -18,7 +18,7 @@ from dtx_tasks.extension import rewriter
 from dtx_tasks.plan import CODE_VERSIONS
 from dtx_tasks.prepare.encode import encoded_row, num_trained_tokens, scored_row, told_with_place
 from dtx_tasks.prepare.record import prepared
-from dtx_tasks.records import FetchedLLM, Layout, PreparedDataset, PrepareDocument, SplitStatistics, digest_of
+from dtx_tasks.records import TRAIN_FILE, FetchedLLM, Layout, PreparedDataset, PrepareDocument, SplitStatistics, digest_of
 from dtx_tasks.storage import bring, bring_file, claim, put_folder, read_record, remove, sha256_of, workplace, write_record
 from dtx_tasks.template import adapt
 
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from dtx_tasks.template import Encoded
     from dtx_tasks.template.render import Tokenizer
 
-TRAIN_FILE = "train.arrow"
 TOKENIZER_FOLDER = "tokenizer"
 TRAIN_SCHEMA = pa.schema([("input_ids", pa.list_(pa.int32())), ("labels", pa.list_(pa.int32()))])
 BATCH_ROWS = 1000

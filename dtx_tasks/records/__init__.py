@@ -16,7 +16,7 @@ from dtx_tasks.records.documents import (
     ScoringDocument,
     StageDocument,
 )
-from dtx_tasks.records.layout import Layout, slug
+from dtx_tasks.records.layout import TRAIN_FILE, VALIDATION_FILE, Layout, slug
 from dtx_tasks.records.results import (
     Attempt,
     BestVersion,
@@ -36,6 +36,8 @@ from dtx_tasks.records.results import (
 )
 
 __all__ = [
+    "TRAIN_FILE",
+    "VALIDATION_FILE",
     "Attempt",
     "BaseDocument",
     "BestVersion",

@@ -7,6 +7,12 @@ import re
 import unicodedata
 from dataclasses import dataclass
 
+TRAIN_FILE = "train.arrow"
+"""Of a PreparedDataset: the rows to learn from."""
+
+VALIDATION_FILE = "validation.arrow"
+"""Of a PreparedDataset: those whose loss is measured on the way."""
+
 
 def slug(name: str, length: int = 40) -> str:
     """A name as a path or label can hold it: lower-case ASCII, and a hash where that loses something.

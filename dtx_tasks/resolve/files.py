@@ -157,7 +157,7 @@ def resolve_dataset(dataset: Dataset, allowed: Allowed) -> ResolvedDataset | lis
     reading = reading_of(dataset.format, dataset.kind, dataset.columns, dataset.tags)
     plugins, mistakes_of_plugins = resolve_plugins(dataset)
     parts, mistakes = dataset_parts(dataset, allowed)
-    mistakes = [*definition_mistakes(dataset), *_untrainable(reading.kind), *mistakes, *mistakes_of_plugins]
+    mistakes = [*definition_mistakes(dataset), *mistakes, *mistakes_of_plugins]
     if mistakes:
         return mistakes
     if plugins:
@@ -211,13 +211,6 @@ def dataset_parts(dataset: Dataset, allowed: Allowed) -> tuple[dict[Split, Part]
     if "train" in parts:
         parts |= {split: Part(parts["train"].path, parts["train"].label, portion) for split, portion in dataset.portions.items()}
     return {split: parts[split] for split in SPLITS if split in parts}, mistakes
-
-
-def _untrainable(kind: Kind) -> list[Mistake]:
-    if kind == "conversations":
-        return []
-    remedy = "Supervised fine-tuning learns from rows of the kind conversations; `dtx dataset check` checks rows of every kind."
-    return [Mistake(".kind", f"rows of {kind} cannot be trained on yet", remedy)]
 
 
 def definition_mistakes(dataset: Dataset) -> list[Mistake]:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dtx_tasks.errors import Mistake, nearest
-from dtx_tasks.spec import Hyperparameters
-from dtx_tasks.spec.hyperparameters import LORA_ONLY
+from dtx_tasks.spec import Hyperparameters, idle_mistakes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -51,10 +50,11 @@ def chain_of(group: HyperparameterGroup, known: Mapping[str, HyperparameterGroup
 
 
 def _refused(named: dict[str, object]) -> Mistake | None:
-    adapters = sorted(LORA_ONLY & named.keys())
-    if named.get("finetuning_type") == "full" and adapters:
-        return Mistake(f".{adapters[0]}", "has no effect with finetuning_type: full", "Remove it, or train with finetuning_type: lora.")
-    micro, total = named.get("per_device_train_batch_size"), named.get("global_batch_size", Hyperparameters().global_batch_size)
-    if isinstance(micro, int) and isinstance(total, int) and total % micro:
+    values = Hyperparameters.model_validate(named)
+    idle = next(iter(idle_mistakes(values, named.keys())), None)
+    if idle:
+        return idle
+    micro, total = values.per_device_train_batch_size, values.global_batch_size
+    if micro and total % micro:
         return Mistake(".per_device_train_batch_size", f"must divide global_batch_size {total} (got {micro})", "Accumulation takes whole steps.")
     return None

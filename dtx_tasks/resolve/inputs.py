@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from dtx_tasks.catalog import DATASETS, GROUPS, LLMS, SCORINGS, content_of, digest_of_version
+from dtx_tasks.catalog.backend import load_backend
 from dtx_tasks.dataset import leaked_rows
 from dtx_tasks.errors import Mistake, SpecError, nearest
-from dtx_tasks.plan import ResolvedInputs
+from dtx_tasks.plan import Case, ResolvedInputs, broken_rules
 from dtx_tasks.records import Layout, ResourceVersion
 from dtx_tasks.resolve.files import Allowed, resolve_dataset, resolve_llm
 from dtx_tasks.resolve.groups import chain_of, merged_values
@@ -155,12 +156,14 @@ def _groups(lookup: _Lookup) -> Iterator[tuple[str, Hyperparameters]]:
     items = referred(lookup.experiment, "HyperparameterGroup")
     named = {item.name: item for _, item in items if isinstance(item, HyperparameterGroup)}
     # Not one dictionary: the catalog also finds names with a version, over which it does not iterate.
+    resources, target = lookup.experiment.resources, load_backend().target
     known = cast("Mapping[str, HyperparameterGroup]", ChainMap(named, lookup.catalog.groups))  # type: ignore[arg-type]
     for path, name, group in lookup.definitions(HyperparameterGroup, items, lookup.catalog.groups):
         values = merged_values(group, known)
         if isinstance(values, Mistake):
             lookup.mistakes.append(Mistake(f"{path}{values.key_path}", values.problem, values.remedy))
             continue
+        lookup.mistakes += [Mistake(f"{path}{found.key_path}", found.problem, found.remedy) for found in broken_rules(Case(values, resources, target))]
         lookup.note_chain(group, known)
         yield name, values
 

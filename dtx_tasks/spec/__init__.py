@@ -2,21 +2,29 @@
 
 from dtx_tasks.spec.dataset import HELD_OUT, SPLITS, Columns, Dataset, Format, Kind, Plugin, Split, Subset, Tags
 from dtx_tasks.spec.dump import dump_text
+from dtx_tasks.spec.effects import ADAPTERS, PROJECTED, PROMPTS, REINFORCED, idle, idle_mistakes
 from dtx_tasks.spec.experiment import Combination, FinetuneExperiment, JobEntry, Matrix, Resources, Selection
 from dtx_tasks.spec.hyperparameters import HyperparameterGroup, Hyperparameters
 from dtx_tasks.spec.llm import LLM
 from dtx_tasks.spec.load import SpecDocument, load_text, parse
 from dtx_tasks.spec.reading import MEDIA, OPTIONAL, OWN_COLUMNS, OWN_TAGS, Reading, misfits, reading_of
 from dtx_tasks.spec.schema import experiment_schema
-from dtx_tasks.spec.scoring import Metric, Scoring
+from dtx_tasks.spec.scoring import GENERATED, LOWER_IS_BETTER, Metric, Scoring
+from dtx_tasks.spec.target import Target
 
 __all__ = [
+    "ADAPTERS",
+    "GENERATED",
     "HELD_OUT",
     "LLM",
+    "LOWER_IS_BETTER",
     "MEDIA",
     "OPTIONAL",
     "OWN_COLUMNS",
     "OWN_TAGS",
+    "PROJECTED",
+    "PROMPTS",
+    "REINFORCED",
     "SPLITS",
     "Columns",
     "Combination",
@@ -38,8 +46,11 @@ __all__ = [
     "Split",
     "Subset",
     "Tags",
+    "Target",
     "dump_text",
     "experiment_schema",
+    "idle",
+    "idle_mistakes",
     "load_text",
     "misfits",
     "parse",

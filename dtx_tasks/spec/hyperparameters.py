@@ -2,78 +2,234 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, JsonValue
 
 from dtx_tasks.spec.base import Name, SpecModel
+from dtx_tasks.spec.choices import FinetuningType, InitLoraWeights, Optimizer, PreferenceLoss, Scheduler, Stage
 
-Scheduler = Literal["linear", "cosine", "constant", "constant_with_warmup", "inverse_sqrt"]
 Share = Annotated[float, Field(ge=0, lt=1)]
+Positive = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(ge=1)]
+Names = Annotated[str, Field(min_length=1)]
+"""Module names separated by commas."""
+
+
+def advised(low: float | None, high: float | None, **bounds: Any) -> Any:
+    """Bounds of what is possible, and the range that is advised: outside of it is a warning, not a mistake.
+
+    Args:
+        low: The least that is advised; None for no such bound.
+        high: The most.
+        bounds: As `Field` has them.
+    """
+    return Field(**bounds, json_schema_extra={"advised": [low, high]})
 
 
 class Hyperparameters(SpecModel):
     """Everything about a job that changes what it learns, except the LLM, the Dataset and the seed."""
 
-    finetuning_type: Literal["lora", "full"] = "lora"
-    """Train low-rank adapters, or every weight. 微调方法"""
+    stage: Stage = "sft"
+    """What is learned: `sft` answers, `pt` plain text, `rm` a reward, `dpo`, `kto`, `orpo`, `simpo` preferences, `rloo`, `grpo` by a reward. 训练阶段"""
 
-    learning_rate: Annotated[float, Field(gt=0, le=1)] = 1e-4
-    """The peak learning rate. 学习率"""
+    finetuning_type: FinetuningType = "lora"
+    """Which weights: all (`full`), some (`freeze`), low-rank adapters (`lora`), or one of PEFT's smaller methods. 微调方法"""
 
-    num_train_epochs: Annotated[float, Field(gt=0, le=1000)] = 3.0
+    learning_rate: Annotated[float, advised(1e-5, 1e-3, gt=0, le=1)] = 1e-4
+    """The peak learning rate; too high and training gets unstable, too low and it gets nowhere. 学习率"""
+
+    num_train_epochs: Annotated[float, advised(1, 10, gt=0, le=1000)] = 3.0
     """Passes over the train split; `max_steps` overrules it. 训练轮数"""
 
-    max_steps: Annotated[int, Field(ge=1)] | None = None
+    max_steps: Count | None = None
     """Optimiser steps; by default they follow from `num_train_epochs`. 最大步数"""
 
-    global_batch_size: Annotated[int, Field(ge=1)] = 16
+    global_batch_size: Annotated[int, advised(8, 64, ge=1)] = 16
     """Rows for one optimiser step, over all processes and accumulation steps. 全局批大小"""
 
-    per_device_train_batch_size: Annotated[int, Field(ge=1)] | None = None
+    per_device_train_batch_size: Count | None = None
     """Rows in one forward pass of one process; changes speed and memory, not the result. 单卡批大小"""
 
     cutoff_len: Annotated[int, Field(ge=8)] = 1024
     """A row is cut off after so many tokens. 截断长度"""
 
+    packing: bool = False
+    """Lay rows end to end in blocks of `cutoff_len`, each seeing only itself: no padding. 序列打包"""
+
     lr_scheduler_type: Scheduler = "cosine"
-    """How the learning rate falls. 学习率调度器"""
+    """How the learning rate falls. 学习率调节器"""
+
+    lr_scheduler_kwargs: dict[str, JsonValue] | None = None
+    """What the schedule takes beside that, under transformers' names: `min_lr`, `num_cycles`, `num_decay_steps`. 学习率调节器参数"""
 
     warmup_ratio: Share = 0.0
     """The share of the steps in which the learning rate rises. 预热比例"""
 
-    weight_decay: Annotated[float, Field(ge=0, le=1)] = 0.0
-    """Decoupled weight decay of AdamW. 权重衰减"""
+    warmup_steps: Annotated[int, advised(500, 2000, ge=1)] | None = None
+    """The same as a number of steps; in place of `warmup_ratio`. 预热步数"""
 
-    max_grad_norm: Annotated[float, Field(ge=0)] = 1.0
+    optim: Optimizer = "adamw_torch"
+    """The optimiser, under transformers' name. 优化器"""
+
+    optim_args: Annotated[str, Field(min_length=1, examples=["rank=64, update_proj_gap=100, scale=0.10"])] | None = None
+    """What the optimiser takes beside the learning rate, as transformers reads it. 优化器参数"""
+
+    optim_target_modules: Names | None = None
+    """galore, apollo: the modules whose gradients are projected; all linear layers by default. 优化器作用模块"""
+
+    weight_decay: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Decoupled weight decay. 权重衰减"""
+
+    max_grad_norm: Annotated[float, advised(0.5, 1.0, ge=0)] = 1.0
     """Gradients are clipped to this norm; 0 turns clipping off. 最大梯度范数"""
 
-    lora_rank: Annotated[int, Field(ge=1, le=1024)] = 8
+    label_smoothing_factor: Share = 0.0
+    """The share of each label that is spread over all tokens. 标签平滑"""
+
+    neftune_noise_alpha: Annotated[float, advised(None, 15, gt=0)] | None = None
+    """Noise on the embeddings while training (NEFTune); 5 is usual. NEFTune 噪声参数"""
+
+    compute_type: Literal["fp32", "bf16", "fp16", "pure_bf16"] = "fp32"
+    """The number format of the forward pass; `pure_bf16` keeps the trained weights in it too; `fp16` needs a GPU. 计算类型"""
+
+    lora_rank: Annotated[int, advised(4, 16, ge=1, le=1024)] = 8
     """Rank of the adapters. LoRA 秩"""
 
-    lora_alpha: Annotated[int, Field(ge=1)] | None = None
+    lora_alpha: Annotated[int, advised(8, 32, ge=1)] | None = None
     """Scale of the adapters; twice the rank by default. LoRA 缩放系数"""
 
-    lora_dropout: Share = 0.0
+    lora_dropout: Annotated[float, advised(None, 0.3, ge=0, lt=1)] = 0.0
     """Dropout before the adapters. LoRA 随机丢弃"""
 
     lora_target: Annotated[str, Field(min_length=1, examples=["all", "q_proj,v_proj"])] = "all"
     """`all` linear layers, or module names separated by commas. LoRA 作用模块"""
 
-    compute_type: Literal["fp32", "bf16", "fp16"] = "fp32"
-    """The number format of the forward pass; `fp16` needs a GPU. 计算类型"""
+    additional_target: Names | None = None
+    """Modules that are trained and kept whole beside the adapters, such as `embed_tokens,lm_head`. 附加训练模块"""
+
+    use_rslora: bool = False
+    """Scale by the root of the rank (rsLoRA). rsLoRA"""
+
+    use_dora: bool = False
+    """Learn magnitude and direction apart (DoRA). DoRA"""
+
+    init_lora_weights: InitLoraWeights = "default"
+    """How adapters begin: `pissa` and `olora` from the base's own weights. LoRA 初始化"""
+
+    pissa_iter: Annotated[int, Field(ge=-1)] = 16
+    """pissa: iterations of the fast decomposition; -1 is the exact one. PiSSA 迭代次数"""
+
+    loraplus_lr_ratio: Annotated[float, advised(1, 32, ge=1)] | None = None
+    """The learning rate of the adapters' B over that of A (LoRA+); 16 is usual. LoRA+ 学习率比例"""
+
+    freeze_trainable_layers: Annotated[int, Field(ge=-1000, le=1000)] = 2
+    """freeze: train the last so many layers, or the first ones where it is negative. 可训练层数"""
+
+    freeze_trainable_modules: Names = "all"
+    """freeze: which modules of those layers: `all`, or names separated by commas. 可训练模块"""
+
+    freeze_extra_modules: Names | None = None
+    """freeze: modules outside of the layers to train too, such as `norm,lm_head`. 额外可训练模块"""
+
+    num_virtual_tokens: Annotated[int, Field(ge=1, le=4096)] = 20
+    """prompt_tuning, prefix_tuning, p_tuning: how many tokens are learned. 虚拟词元数"""
+
+    quantization_bit: Literal[4, 8] | None = None
+    """Keep the frozen weights in so many bits (QLoRA). 量化等级"""
+
+    quantization_method: Literal["bnb", "hqq", "eetq"] = "bnb"
+    """By bitsandbytes or by HQQ. 量化方法"""
+
+    quantization_type: Literal["nf4", "fp4"] = "nf4"
+    """bnb with 4 bits: the number format. 量化数据类型"""
+
+    double_quantization: bool = True
+    """bnb with 4 bits: quantise the scales too. 双重量化"""
+
+    rope_scaling: Literal["linear", "dynamic", "yarn", "llama3"] | None = None
+    """Stretch positions to `cutoff_len` where the model was made for fewer. RoPE 插值方式"""
+
+    flash_attn: Literal["auto", "eager", "sdpa", "fa2"] = "auto"
+    """How attention is computed; `fa2` (FlashAttention 2) needs a GPU. 加速方式"""
+
+    enable_liger_kernel: bool = False
+    """Fused kernels (Liger); needs a GPU. Liger 内核"""
+
+    torch_compile: bool = False
+    """Compile the model before the first step. 编译加速"""
+
+    use_unsloth: bool = False
+    """Unsloth does not install beside today's TRL: the plan says so. Unsloth"""
+
+    gradient_checkpointing: bool | None = None
+    """Compute activations again in place of keeping them; by default on a GPU. 梯度检查点"""
+
+    pref_beta: Annotated[float, Field(gt=0)] = 0.1
+    """dpo, kto, orpo, simpo: how strongly preferences are followed; rloo, grpo: how much staying near the base counts. 偏好强度"""
+
+    pref_loss: PreferenceLoss = "sigmoid"
+    """dpo: the loss. 偏好损失"""
+
+    pref_ftx: Annotated[float, Field(ge=0)] = 0.0
+    """dpo: the weight of learning the chosen answers as sft does, added to the loss. 偏好混合监督系数"""
+
+    dpo_label_smoothing: Annotated[float, Field(ge=0, lt=0.5)] = 0.0
+    """dpo: the share of preferences that are taken to be the wrong way round. DPO 标签平滑"""
+
+    simpo_gamma: Annotated[float, Field(ge=0)] = 0.5
+    """simpo: the margin between the two answers. SimPO 间隔"""
+
+    kto_chosen_weight: Positive = 1.0
+    """kto: the weight of good answers. KTO 正样本权重"""
+
+    kto_rejected_weight: Positive = 1.0
+    """kto: the weight of bad answers. KTO 负样本权重"""
+
+    reward_model: Annotated[str, Field(min_length=1, examples=["models/reward"])] | None = None
+    """rloo, grpo: the folder of a reward model, as `rm` writes it. 奖励模型"""
+
+    num_generations: Annotated[int, Field(ge=2)] = 4
+    """rloo, grpo: answers to each prompt, compared with each other. 采样数"""
+
+    max_new_tokens: Count = 128
+    """rloo, grpo: the most tokens of such an answer. 最大生成长度"""
+
+    temperature: Annotated[float, Field(gt=0, le=2)] = 1.0
+    """rloo, grpo: how freely it is drawn. 采样温度"""
 
     logging_steps: Annotated[int, Field(ge=1)] = 5
     """A progress event every so many steps. 日志间隔"""
 
-    save_steps: Annotated[int, Field(ge=1)] = 100
+    eval_steps: Count | None = None
+    """Measure the loss on the validation split every so many steps; never by default. 验证间隔"""
+
+    save_steps: Count = 100
     """A checkpoint to resume from every so many steps. 保存间隔"""
 
+    save_minutes: Annotated[float, Field(gt=0)] | None = None
+    """A checkpoint at least every so many minutes too. 保存间隔（分钟）"""
 
-WITHOUT_EFFECT = frozenset({"per_device_train_batch_size", "logging_steps", "save_steps"})
+    save_total_limit: Annotated[int, Field(ge=1)] = 2
+    """How many of these checkpoints are kept. 保留检查点数"""
+
+
+WITHOUT_EFFECT = frozenset(
+    {
+        "per_device_train_batch_size",
+        "logging_steps",
+        "eval_steps",
+        "save_steps",
+        "save_minutes",
+        "save_total_limit",
+        "gradient_checkpointing",
+        "flash_attn",
+        "enable_liger_kernel",
+        "torch_compile",
+        "use_unsloth",
+    }
+)
 """Hyperparameters that change how a job runs and not what it learns: not part of its identity."""
-
-LORA_ONLY = frozenset(name for name in Hyperparameters.model_fields if name.startswith("lora_"))
 
 
 class HyperparameterGroup(Hyperparameters):

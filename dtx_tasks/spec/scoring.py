@@ -8,12 +8,15 @@ from pydantic import Field
 
 from dtx_tasks.spec.base import Name, SpecModel
 
-Metric = Literal["exact_match", "bleu", "rouge1", "rouge2", "rougeL"]
-ALL_METRICS: tuple[Metric, ...] = ("exact_match", "bleu", "rouge1", "rouge2", "rougeL")
+Metric = Literal["exact_match", "bleu", "rouge1", "rouge2", "rougeL", "perplexity", "pairwise_accuracy"]
+GENERATED: tuple[Metric, ...] = ("exact_match", "bleu", "rouge1", "rouge2", "rougeL")
+"""Metrics that compare an answer which the model writes with a reference."""
+
+LOWER_IS_BETTER: tuple[Metric, ...] = ("perplexity",)
 
 
 class Scoring(SpecModel):
-    """Greedy generation on the scored rows, compared with the reference answers."""
+    """How every job and every base is judged on the scored rows: by what it writes, by what it finds likely, or by what it rewards."""
 
     name: Name = "generation"
     """The name that experiments refer to it by. 评估方式名称"""
@@ -21,8 +24,8 @@ class Scoring(SpecModel):
     description: str = ""
     """What a reader should know about it."""
 
-    metrics: Annotated[tuple[Metric, ...], Field(min_length=1)] = ALL_METRICS
-    """What is measured on every row; all are between 0 and 1, higher is better. 指标"""
+    metrics: Annotated[tuple[Metric, ...], Field(min_length=1)] = GENERATED
+    """What is measured on every row. `perplexity` (of the reference; lower is better) suits `pt`, `pairwise_accuracy` is for `rm`; the others compare a greedy answer with the reference, from 0 to 1. 指标"""
 
     max_new_tokens: Annotated[int, Field(ge=1, le=32768)] = 128
     """An answer is cut off after so many tokens. 最大生成长度"""

@@ -1,6 +1,7 @@
 """From a conversation to text and token ids: one way for training, scoring and serving."""
 
 from dtx_tasks.template.adapt import adapt, stop_token_ids
+from dtx_tasks.template.answers import Answered, encode_answers
 from dtx_tasks.template.encode import IGNORED_LABEL, Encoded, answer_text, encode, prompt_ids
 from dtx_tasks.template.render import UnsuitableTemplateError
 from dtx_tasks.template.table import TEMPLATES, TOKENIZERS_OWN, Template
@@ -9,12 +10,14 @@ __all__ = [
     "IGNORED_LABEL",
     "TEMPLATES",
     "TOKENIZERS_OWN",
+    "Answered",
     "Encoded",
     "Template",
     "UnsuitableTemplateError",
     "adapt",
     "answer_text",
     "encode",
+    "encode_answers",
     "prompt_ids",
     "stop_token_ids",
 ]

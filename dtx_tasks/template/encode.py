@@ -174,13 +174,13 @@ def _cut(turns: list[Turn], most_tokens: int, *, is_last_first: bool) -> list[Tu
     for turn in reversed(turns) if is_last_first else turns:
         if most_tokens <= 0:
             break
-        num_asked, num_answered = _shares(len(turn.asked), len(turn.answered), most_tokens)
+        num_asked, num_answered = shares(len(turn.asked), len(turn.answered), most_tokens)
         kept.append(Turn(turn.asked[:num_asked], turn.answered[:num_answered]))
         most_tokens -= num_asked + num_answered
     return kept[::-1] if is_last_first else kept
 
 
-def _shares(num_asked: int, num_answered: int, room: int) -> tuple[int, int]:
+def shares(num_asked: int, num_answered: int, room: int) -> tuple[int, int]:
     """How many tokens of a question and of its answer are kept: all of the one that needs less than half of the room, otherwise in proportion."""
     if num_answered * 2 < room:
         most = room

@@ -17,32 +17,36 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from datasets import Dataset
-from peft import LoraConfig, TaskType
-from transformers import AutoModelForCausalLM, AutoTokenizer, PrinterCallback, set_seed
-from trl import SFTConfig, SFTTrainer
+from transformers import AutoTokenizer, PrinterCallback, set_seed
 
 from dtx_tasks.errors import DivergedError, PreemptedError, SpecError, TransientError
 from dtx_tasks.plan import with_rows
-from dtx_tasks.plan.identity import lora_alpha
-from dtx_tasks.records import Attempt, FetchedLLM, PreparedDataset
+from dtx_tasks.records import TRAIN_FILE, VALIDATION_FILE, Attempt, FetchedLLM, PreparedDataset
+from dtx_tasks.spec import REINFORCED
 from dtx_tasks.storage import bring, list_names, read_record, workplace
 from dtx_tasks.template import stop_token_ids
+from dtx_tasks.train.adapters import adapter_config
 from dtx_tasks.train.card import model_card
 from dtx_tasks.train.checkpoint import writer
+from dtx_tasks.train.conversion import begin_conversion
+from dtx_tasks.train.model import load_model
+from dtx_tasks.train.optimizer import projected_modules, use_own_optimizer
 from dtx_tasks.train.outcome import Outcome
-from dtx_tasks.train.progress import DivergenceGuard, Progress, StopRequest
+from dtx_tasks.train.progress import DivergenceGuard, Progress, SaveByClock, StopRequest
+from dtx_tasks.train.stages import TRAINERS, rows_of_stage, stage_arguments
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from transformers import GenerationConfig
+    from transformers import GenerationConfig, Trainer
 
     from dtx_tasks.records import FinetuneJob, Layout
     from dtx_tasks.spec import Hyperparameters, Resources
 
 LOCK_WAIT_S = 30.0
 LIBRARIES = ("torch", "transformers", "trl", "peft", "accelerate", "deepspeed")
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float32}
+SUPERVISED = ("pt", "sft")
+"""Stages whose loss is a cross entropy over the vocabulary."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,7 @@ class JobFolder:
         llm_uri: The base LLM's files.
         llm_path: The same on this machine.
         prepared_path: The PreparedDataset's files, on this machine.
+        reward_path: The reward model's files, on this machine; None where there is none.
         num_rows: Its rows to learn from.
         is_main: Whether this process is rank 0.
         node: The machine that it runs on, from 0.
@@ -63,6 +68,7 @@ class JobFolder:
     llm_uri: str
     llm_path: Path
     prepared_path: Path
+    reward_path: Path | None
     num_rows: int
     is_main: bool
     node: int
@@ -79,6 +85,7 @@ class JobFolder:
             f"{llm}/files",
             bring(f"{llm}/files", base.files),
             bring(f"{prepared}/files", rows.files),
+            None,
             rows.train.num_rows,
             is_main,
             node,
@@ -153,22 +160,10 @@ def train_job(job: FinetuneJob, resources: Resources, folder: JobFolder, attempt
     values = job.hyperparameters
     if values.compute_type == "fp16" and not torch.cuda.is_available():
         raise SpecError("compute_type: fp16 needs a GPU, and there is none here.", "Use fp32 or bf16.")
-    arguments = _arguments(job, resources, folder, attempt.micro_batch_size)
     tokenizer = AutoTokenizer.from_pretrained(folder.prepared_path / "tokenizer")
-    model = AutoModelForCausalLM.from_pretrained(folder.llm_path, dtype=_weights_dtype(values))
-
-    # The rows are tokenised and masked already: TRL only batches them.
     stop = StopRequest()
-    trainer = SFTTrainer(
-        model=model,
-        args=arguments,
-        train_dataset=Dataset.from_file(str(folder.prepared_path / "train.arrow")),
-        processing_class=tokenizer,
-        peft_config=_lora(values, folder) if values.finetuning_type == "lora" else None,
-        callbacks=[Progress(folder.events_uri, attempt.number, writer(resources), folder.node), DivergenceGuard(model.config.vocab_size), stop],
-    )
-    # Progress says the same, as JSON.
-    trainer.remove_callback(PrinterCallback)
+    trainer = _trainer(job, resources, folder, attempt, tokenizer, stop)
+    converted = begin_conversion(trainer.model, values, folder.work)
     before = folder.work / f"checkpoint-{attempt.started_from_step}" if attempt.started_from_step else None
     started_at = time.monotonic()
     output = trainer.train(resume_from_checkpoint=str(before) if before else None)
@@ -185,12 +180,37 @@ def train_job(job: FinetuneJob, resources: Resources, folder: JobFolder, attempt
     trainer.save_model(str(folder.final))
     outcome = _outcome(trainer, output, train_s)
     if folder.is_main:
+        converted.save(folder.final)
         tokenizer.save_pretrained(folder.final)
-        _stopping_as_learned(model.generation_config, tokenizer).save_pretrained(folder.final)
+        if values.stage != "rm":
+            _stopping_as_learned(trainer.model.generation_config, tokenizer).save_pretrained(folder.final)
         (folder.final / "training_args.bin").unlink(missing_ok=True)
         _name_base(folder)
         (folder.final / "README.md").write_text(model_card(job, outcome), encoding="utf-8")
     return outcome
+
+
+def _trainer(job: FinetuneJob, resources: Resources, folder: JobFolder, attempt: Attempt, tokenizer: Any, stop: StopRequest) -> Trainer:
+    """The trainer of a job's stage, with everything that it works on."""
+    values = job.hyperparameters
+    trainer_class, arguments_class = TRAINERS[values.stage]
+    arguments = {**_arguments(job, resources, folder, attempt.micro_batch_size), **stage_arguments(values, tokenizer.pad_token_id)}
+    model = load_model(folder.llm_path, values, tokenizer.pad_token_id)
+    guard = DivergenceGuard(model.config.vocab_size if values.stage in SUPERVISED else None)
+    trainer: Trainer = trainer_class(
+        model=model,
+        args=arguments_class(**arguments),
+        train_dataset=rows_of_stage(Dataset.from_file(str(folder.prepared_path / TRAIN_FILE)), values),
+        eval_dataset=_validation(folder, values),
+        processing_class=tokenizer,
+        peft_config=adapter_config(values, model, str(folder.llm_path)),
+        callbacks=[Progress(folder.events_uri, attempt.number, writer(resources), folder.node), guard, SaveByClock(values.save_minutes), stop],
+        **({"reward_funcs": str(folder.reward_path)} if values.stage in REINFORCED else {}),
+    )
+    # Progress says the same, as JSON.
+    trainer.remove_callback(PrinterCallback)
+    use_own_optimizer(trainer, values)
+    return trainer
 
 
 def _stopping_as_learned(base: GenerationConfig, tokenizer: Any) -> GenerationConfig:
@@ -200,56 +220,61 @@ def _stopping_as_learned(base: GenerationConfig, tokenizer: Any) -> GenerationCo
     return stopping
 
 
-def _arguments(job: FinetuneJob, resources: Resources, folder: JobFolder, micro_batch_size: int) -> SFTConfig:
+def _validation(folder: JobFolder, values: Hyperparameters) -> Dataset | None:
+    """The rows whose loss is measured on the way, if that is wanted and there are any."""
+    path = folder.prepared_path / VALIDATION_FILE
+    return rows_of_stage(Dataset.from_file(str(path)), values) if values.eval_steps and path.exists() else None
+
+
+def _arguments(job: FinetuneJob, resources: Resources, folder: JobFolder, micro_batch_size: int) -> dict[str, Any]:
+    """What the trainer of every stage is told, under transformers' names: a name that changes there changes here."""
     values = job.hyperparameters
     on_cpu = not torch.cuda.is_available()
-    return SFTConfig(
-        output_dir=str(folder.work),
-        max_steps=job.num_steps,
-        per_device_train_batch_size=micro_batch_size,
-        gradient_accumulation_steps=values.global_batch_size // (micro_batch_size * resources.num_processes),
-        learning_rate=values.learning_rate,
-        lr_scheduler_type=values.lr_scheduler_type,
+    return {
+        "output_dir": str(folder.work),
+        "max_steps": job.num_steps,
+        "per_device_train_batch_size": micro_batch_size,
+        "per_device_eval_batch_size": micro_batch_size,
+        "gradient_accumulation_steps": values.global_batch_size // (micro_batch_size * resources.num_processes),
+        "learning_rate": values.learning_rate,
+        "lr_scheduler_type": values.lr_scheduler_type,
+        "lr_scheduler_kwargs": values.lr_scheduler_kwargs or {},
         # transformers 5: a float below 1 is the share of the steps.
-        warmup_steps=values.warmup_ratio,
-        weight_decay=values.weight_decay,
-        max_grad_norm=values.max_grad_norm,
-        bf16=values.compute_type == "bf16",
-        fp16=values.compute_type == "fp16",
-        use_cpu=on_cpu,
-        # Recomputing activations saves memory that only an accelerator is short of.
-        gradient_checkpointing=not on_cpu,
-        seed=job.seed,
-        logging_steps=min(values.logging_steps, job.num_steps),
-        logging_nan_inf_filter=False,
-        save_strategy="steps",
-        save_steps=values.save_steps,
-        save_total_limit=2,
-        include_num_input_tokens_seen="non_padding",
-        dataloader_pin_memory=not on_cpu,
-        dataset_kwargs={"skip_prepare_dataset": True},
-        max_length=values.cutoff_len,
-        report_to="none",
-        disable_tqdm=True,
-        ddp_find_unused_parameters=False,
-    )
+        "warmup_steps": values.warmup_steps or values.warmup_ratio,
+        "optim": values.optim,
+        "optim_args": values.optim_args,
+        "optim_target_modules": projected_modules(values),
+        "weight_decay": values.weight_decay,
+        "max_grad_norm": values.max_grad_norm,
+        "label_smoothing_factor": values.label_smoothing_factor,
+        "neftune_noise_alpha": values.neftune_noise_alpha,
+        "bf16": values.compute_type in ("bf16", "pure_bf16"),
+        "fp16": values.compute_type == "fp16",
+        "use_cpu": on_cpu,
+        "gradient_checkpointing": _recomputes(values, on_cpu),
+        "use_liger_kernel": values.enable_liger_kernel,
+        "torch_compile": values.torch_compile,
+        "seed": job.seed,
+        "logging_steps": min(values.logging_steps, job.num_steps),
+        "logging_nan_inf_filter": False,
+        "eval_strategy": "steps" if values.eval_steps and (folder.prepared_path / VALIDATION_FILE).exists() else "no",
+        "eval_steps": values.eval_steps,
+        "save_strategy": "steps",
+        "save_steps": values.save_steps,
+        "save_total_limit": values.save_total_limit,
+        "include_num_input_tokens_seen": "non_padding",
+        "dataloader_pin_memory": not on_cpu,
+        "report_to": "none",
+        "disable_tqdm": True,
+        "ddp_find_unused_parameters": False,
+    }
 
 
-def _weights_dtype(values: Hyperparameters) -> torch.dtype:
-    """Frozen weights may be kept in bf16; weights that are trained stay in fp32 below autocast."""
-    return DTYPES[values.compute_type] if values.finetuning_type == "lora" else torch.float32
-
-
-def _lora(values: Hyperparameters, folder: JobFolder) -> LoraConfig:
-    target = "all-linear" if values.lora_target == "all" else [name.strip() for name in values.lora_target.split(",")]
-    return LoraConfig(
-        task_type=TaskType.CAUSAL_LM,
-        r=values.lora_rank,
-        lora_alpha=lora_alpha(values),
-        lora_dropout=values.lora_dropout,
-        target_modules=target,
-        base_model_name_or_path=str(folder.llm_path),
-    )
+def _recomputes(values: Hyperparameters, on_cpu: bool) -> bool:
+    """Whether activations are computed again: that saves memory which only an accelerator is short of, and a learned prefix does not stand it."""
+    if values.gradient_checkpointing is not None:
+        return values.gradient_checkpointing
+    return not on_cpu and values.finetuning_type != "prefix_tuning"
 
 
 def _name_base(folder: JobFolder) -> None:
@@ -259,7 +284,7 @@ def _name_base(folder: JobFolder) -> None:
         path.write_text(path.read_text(encoding="utf-8").replace(json.dumps(str(folder.llm_path)), json.dumps(folder.llm_uri)), encoding="utf-8")
 
 
-def _outcome(trainer: SFTTrainer, output: Any, train_s: float) -> Outcome:
+def _outcome(trainer: Trainer, output: Any, train_s: float) -> Outcome:
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
     parameters = list(trainer.model.parameters())
     memory = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

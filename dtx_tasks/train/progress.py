@@ -87,8 +87,9 @@ class Progress(TrainerCallback):  # type: ignore[misc]
 class DivergenceGuard(TrainerCallback):  # type: ignore[misc]
     """Ends a job whose loss is no number any more, or far beyond what guessing costs."""
 
-    def __init__(self, vocabulary_size: int) -> None:
-        self.limit = EXPLODED * math.log(vocabulary_size)
+    def __init__(self, vocabulary_size: int | None) -> None:
+        # A loss that is no cross entropy has no such scale.
+        self.limit = EXPLODED * math.log(vocabulary_size) if vocabulary_size else math.inf
 
     def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: dict[str, Any] | None = None, **_: Any) -> None:
         """Looks at every loss; all ranks see the same one."""
@@ -115,7 +116,7 @@ class StopRequest(TrainerCallback):  # type: ignore[misc]
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Stops every rank at the same step, whichever of them was told."""
-        if self._any_rank(args.world_size, args.device):
+        if any_rank(self.is_wanted, args):
             self.is_wanted = control.should_save = control.should_training_stop = True
         if state.global_step >= state.max_steps:
             # The Trainer saves once more at the end; resumed from there it would take one step too many (transformers 5.23).
@@ -125,12 +126,31 @@ class StopRequest(TrainerCallback):  # type: ignore[misc]
         """Gives the signal back."""
         signal.signal(signal.SIGTERM, self._before)
 
-    def _any_rank(self, world_size: int, device: torch.device) -> bool:
-        if world_size == 1:
-            return self.is_wanted
-        flag = torch.tensor(float(self.is_wanted), device=device)
-        torch.distributed.all_reduce(flag, op=torch.distributed.ReduceOp.MAX)
-        return bool(flag.item())
+
+class SaveByClock(TrainerCallback):  # type: ignore[misc]
+    """A checkpoint whenever so many minutes went by since the last one."""
+
+    def __init__(self, minutes: float | None) -> None:
+        self.interval_s = minutes * 60 if minutes else math.inf
+        self.saved_at = time.monotonic()
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """All ranks save at the same step, whichever clock is first."""
+        if not math.isinf(self.interval_s) and any_rank(time.monotonic() - self.saved_at > self.interval_s, args):
+            control.should_save = True
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Counts from here on."""
+        self.saved_at = time.monotonic()
+
+
+def any_rank(is_so: bool, args: TrainingArguments) -> bool:
+    """Whether it is so on any rank: what is collective must be done by all of them or by none."""
+    if args.world_size == 1:
+        return is_so
+    flag = torch.tensor(float(is_so), device=args.device)
+    torch.distributed.all_reduce(flag, op=torch.distributed.ReduceOp.MAX)
+    return bool(flag.item())
 
 
 def _plain(value: Any) -> float | None:

@@ -1,0 +1,313 @@
+"""What cannot be trained together, as one table: each rule with its reason and what to change."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+from dtx_tasks.errors import Mistake
+from dtx_tasks.spec import PROJECTED, PROMPTS, REINFORCED
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from dtx_tasks.spec import Hyperparameters, Kind, Resources, Target
+
+KINDS_OF_STAGES: dict[str, tuple[Kind, ...]] = {
+    "pt": ("text",),
+    "sft": ("conversations",),
+    "rm": ("preferences",),
+    "dpo": ("preferences",),
+    "kto": ("labels",),
+    "orpo": ("preferences",),
+    "simpo": ("preferences",),
+    "rloo": ("prompts",),
+    "grpo": ("prompts",),
+}
+"""What the rows of a Dataset must hold for a stage to learn from them."""
+
+GPU_OPTIMIZERS = ("adalomo", "stable_adamw")
+LAYERWISE = tuple(name for name in PROJECTED if name.endswith("_layerwise"))
+MISSING_OPTIMIZERS = {
+    "adamw_anyprecision": "torchdistx, which is no longer published",
+    "adamw_torch_xla": "a TPU",
+    "adamw_torch_npu_fused": "an Ascend NPU",
+    "adamw_torch_4bit": "a C++ compiler when it runs, which the trainer image does not have",
+    "adamw_torch_8bit": "a C++ compiler when it runs, which the trainer image does not have",
+}
+SCHEDULES_WITH_ARGUMENTS = {
+    "cosine_with_min_lr": ("min_lr", "min_lr_rate"),
+    "cosine_warmup_with_min_lr": ("min_lr", "min_lr_rate"),
+    "warmup_stable_decay": ("num_decay_steps",),
+}
+"""Schedules that need one of these among `lr_scheduler_kwargs`."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """What a rule looks at.
+
+    Attributes:
+        values: The hyperparameters of a group.
+        resources: What a pack runs on.
+        target: What the backend's machines have; None where nobody has said so: training refuses what it cannot do.
+    """
+
+    values: Hyperparameters
+    resources: Resources
+    target: Target | None
+
+    @property
+    def quantised(self) -> str:
+        """How the base is quantised; empty where it is not."""
+        return self.values.quantization_method if self.values.quantization_bit else ""
+
+    @property
+    def without_gpu(self) -> bool:
+        """Whether the target is known to have none."""
+        return self.target is not None and self.target.accelerator == "none"
+
+    @property
+    def rows_a_process(self) -> int:
+        """Rows that one process takes of a step."""
+        return self.values.global_batch_size // self.resources.num_processes
+
+
+class Rule(NamedTuple):
+    """A combination that does not work."""
+
+    key: str
+    """The hyperparameter that the author is told of."""
+    is_broken: Callable[[Case], object]
+    problem: str
+    """Why; fields of the case and of its values may stand in braces."""
+    remedy: str
+    """What to change."""
+
+
+RULES: tuple[Rule, ...] = (
+    Rule(
+        "stage",
+        lambda case: case.values.stage == "ppo",
+        "PPO is gone from TRL since 1.13: it needs a value model beside the policy",
+        "Use rloo or grpo: they learn by a reward model too.",
+    ),
+    Rule(
+        "use_unsloth",
+        lambda case: case.values.use_unsloth,
+        "unsloth requires trl 1.15 and datasets 4 at most, and cannot be installed beside the pinned ones",
+        "On a GPU use enable_liger_kernel and flash_attn: fa2.",
+    ),
+    Rule(
+        "quantization_method",
+        lambda case: case.quantised == "eetq",
+        "transformers 5 loads EETQ by kernels from a model hub alone, and training runs offline",
+        "Use bnb with quantization_bit: 8.",
+    ),
+    Rule(
+        "quantization_bit",
+        lambda case: case.quantised and case.values.finetuning_type != "lora",
+        "weights of {values.quantization_bit} bits cannot be trained, and {values.finetuning_type} is not tested on them",
+        "Use finetuning_type: lora, or leave quantization_bit out.",
+    ),
+    Rule(
+        "quantization_method",
+        lambda case: case.quantised == "hqq" and case.values.stage == "rm",
+        "HQQ quantises the new head of a reward model too, which must be learned",
+        "Use quantization_method: bnb.",
+    ),
+    Rule(
+        "compute_type",
+        lambda case: case.quantised == "bnb" and case.values.stage == "rm" and case.values.compute_type == "fp32",
+        "the head of a reward model on quantised weights is kept in bf16",
+        "Use compute_type: bf16.",
+    ),
+    Rule(
+        "quantization_bit",
+        lambda case: case.quantised == "bnb" and case.values.quantization_bit == 8 and case.resources.deepspeed == "zero3",
+        "weights of 8 bits cannot be sharded by ZeRO-3",
+        "Use deepspeed: zero2, or quantization_bit: 4.",
+    ),
+    Rule(
+        "quantization_method",
+        lambda case: case.quantised == "hqq" and case.resources.deepspeed == "zero3",
+        "HQQ's weights cannot be sharded by ZeRO-3",
+        "Use deepspeed: zero2, or quantization_method: bnb.",
+    ),
+    Rule(
+        "init_lora_weights",
+        lambda case: case.quantised and case.values.init_lora_weights in ("pissa", "olora"),
+        "{values.init_lora_weights} takes adapters out of the base's own weights, which are quantised",
+        "Leave quantization_bit out, or use init_lora_weights: default.",
+    ),
+    Rule(
+        "init_lora_weights",
+        lambda case: case.values.init_lora_weights in ("pissa", "olora") and case.values.stage in ("dpo", "kto", *REINFORCED),
+        "{values.init_lora_weights} changes the base, which {values.stage} compares with",
+        "Use init_lora_weights: default.",
+    ),
+    Rule(
+        "init_lora_weights",
+        lambda case: case.values.init_lora_weights in ("pissa", "olora") and case.resources.deepspeed == "zero3",
+        "{values.init_lora_weights} is turned back into an ordinary adapter at the end, for which every rank needs whole weights",
+        "Use deepspeed: zero2, or init_lora_weights: default.",
+    ),
+    Rule(
+        "finetuning_type",
+        lambda case: case.values.finetuning_type in PROMPTS and case.resources.deepspeed == "zero3",
+        "ranks wait for each other for ever when a checkpoint of {values.finetuning_type} is saved under ZeRO-3",
+        "Use deepspeed: zero2.",
+    ),
+    Rule(
+        "finetuning_type",
+        lambda case: case.values.finetuning_type in ("prompt_tuning", "p_tuning") and case.values.stage in ("orpo", "simpo"),
+        "TRL's {values.stage} does not know of the tokens that {values.finetuning_type} puts in front",
+        "Use prefix_tuning or lora.",
+    ),
+    Rule(
+        "packing",
+        lambda case: case.values.packing and case.values.finetuning_type in PROMPTS,
+        "learned tokens stand in front of a block, not of each row in it",
+        "Leave packing out, or use finetuning_type: lora.",
+    ),
+    Rule(
+        "gradient_checkpointing",
+        lambda case: case.values.gradient_checkpointing and case.values.finetuning_type == "prefix_tuning",
+        "a learned prefix is lost when activations are computed again",
+        "Leave gradient_checkpointing out.",
+    ),
+    Rule(
+        "optim",
+        lambda case: case.values.optim in PROJECTED and case.values.finetuning_type not in ("full", "freeze"),
+        "{values.optim} projects the gradients of whole weights, and {values.finetuning_type} has none",
+        "Use finetuning_type: full or freeze, or another optim.",
+    ),
+    Rule(
+        "optim",
+        lambda case: case.values.optim in PROJECTED and case.resources.deepspeed,
+        "{values.optim} does not find its gradients where DeepSpeed has sharded them",
+        "Leave resources.deepspeed out, or use another optim.",
+    ),
+    Rule(
+        "optim",
+        lambda case: case.values.optim in LAYERWISE and (case.resources.num_processes > 1 or case.values.per_device_train_batch_size != case.rows_a_process),
+        "{values.optim} takes its step inside the backward pass: it cannot accumulate, nor wait for other processes",
+        "Use one process, and per_device_train_batch_size: {values.global_batch_size}; or the optim without _layerwise.",
+    ),
+    Rule(
+        "optim",
+        lambda case: case.values.optim in ("lomo", "adalomo") and case.resources.num_processes > 1,
+        "{values.optim} takes its step inside the backward pass: it cannot wait for other processes",
+        "Use one process, or another optim.",
+    ),
+    *(
+        Rule("optim", lambda case, name=name: case.values.optim == name, f"{name} needs {what}", "Use adamw_torch or adamw_8bit.")
+        for name, what in MISSING_OPTIMIZERS.items()
+    ),
+    Rule(
+        "optim",
+        lambda case: case.values.optim in GPU_OPTIMIZERS and case.without_gpu,
+        "{values.optim} runs on GPUs only, and the backend has none",
+        "Use adamw_torch.",
+    ),
+    Rule(
+        "loraplus_lr_ratio",
+        lambda case: case.values.loraplus_lr_ratio and case.values.optim not in ("adamw_torch", "adamw_torch_fused", "adamw_8bit", "adamw_bnb_8bit", "sgd"),
+        "LoRA+ is not made of {values.optim}",
+        "Use optim: adamw_torch.",
+    ),
+    Rule("warmup_steps", lambda case: case.values.warmup_steps and case.values.warmup_ratio, "warmup_ratio says it too", "Keep one of the two."),
+    Rule(
+        "lr_scheduler_type",
+        lambda case: case.values.lr_scheduler_type == "reduce_lr_on_plateau" and not case.values.eval_steps,
+        "it follows the validation loss, which is not measured",
+        "Set eval_steps.",
+    ),
+    *(
+        Rule(
+            "lr_scheduler_kwargs",
+            lambda case, name=name, needed=needed: case.values.lr_scheduler_type == name and not set(needed) & set(case.values.lr_scheduler_kwargs or {}),
+            f"{name} needs {' or '.join(needed)}",
+            f"Give {needed[0]} among lr_scheduler_kwargs.",
+        )
+        for name, needed in SCHEDULES_WITH_ARGUMENTS.items()
+    ),
+    Rule(
+        "compute_type", lambda case: case.values.compute_type == "fp16" and case.without_gpu, "fp16 needs a GPU, and the backend has none", "Use fp32 or bf16."
+    ),
+    Rule(
+        "flash_attn", lambda case: case.values.flash_attn == "fa2" and case.without_gpu, "FlashAttention 2 needs a GPU, and the backend has none", "Use sdpa."
+    ),
+    Rule(
+        "flash_attn",
+        lambda case: case.values.flash_attn == "fa2" and case.target is not None and "flash_attn" not in case.target.libraries,
+        "flash_attn is not among the libraries of the backend's target",
+        "Use sdpa, or install it in the trainer image and run `dtx doctor`.",
+    ),
+    Rule(
+        "flash_attn",
+        lambda case: case.values.flash_attn == "fa2" and case.values.compute_type == "fp32",
+        "FlashAttention 2 knows bf16 and fp16 only",
+        "Use compute_type: bf16.",
+    ),
+    Rule(
+        "enable_liger_kernel",
+        lambda case: case.values.enable_liger_kernel and case.without_gpu,
+        "Liger's kernels need a GPU, and the backend has none",
+        "Leave it out.",
+    ),
+    Rule(
+        "torch_compile",
+        lambda case: case.values.torch_compile and case.without_gpu,
+        "compiling for a CPU needs a C++ compiler, which the trainer image does not have",
+        "Leave it out.",
+    ),
+    Rule(
+        "global_batch_size",
+        lambda case: case.values.stage == "kto" and (case.values.per_device_train_batch_size or case.rows_a_process) < 2,
+        "KTO compares each answer with that of its neighbour in the batch, and there is none",
+        "Give every process at least two rows of a step.",
+    ),
+    Rule(
+        "num_generations",
+        lambda case: case.values.stage in REINFORCED and case.values.global_batch_size % case.values.num_generations,
+        "must divide global_batch_size {values.global_batch_size}: a step takes all answers to a prompt",
+        "Choose a divisor.",
+    ),
+    Rule(
+        "reward_model",
+        lambda case: case.values.stage in REINFORCED and not case.values.reward_model,
+        "{values.stage} learns by a reward model",
+        "Name the folder of one that stage: rm made.",
+    ),
+)
+
+
+def broken_rules(case: Case) -> Iterator[Mistake]:
+    """What of a group cannot be trained, or not in this way.
+
+    Args:
+        case: The group, what it runs on and what that has.
+    """
+    for rule in RULES:
+        if rule.is_broken(case):
+            yield Mistake(f".{rule.key}", rule.problem.format(values=case.values), rule.remedy.format(values=case.values))
+
+
+def advice(values: Hyperparameters) -> Iterator[str]:
+    """What is possible but outside of the advised range.
+
+    Args:
+        values: The hyperparameters of a group.
+    """
+    for name, field in type(values).model_fields.items():
+        low, high = (field.json_schema_extra or {}).get("advised", (None, None)) if isinstance(field.json_schema_extra, dict) else (None, None)
+        value = getattr(values, name)
+        if name in values.model_fields_set and isinstance(value, int | float) and ((low is not None and value < low) or (high is not None and value > high)):
+            yield f"{name}: {value} is outside of what is advised ({_range(low, high)})"
+
+
+def _range(low: float | None, high: float | None) -> str:
+    if low is None:
+        return f"at most {high:g}"
+    return f"at least {low:g}" if high is None else f"{low:g} to {high:g}"

@@ -1,0 +1,78 @@
+"""Which hyperparameters count beside which others: nothing that is written is ignored."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from dtx_tasks.errors import Mistake
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+
+    from dtx_tasks.spec.hyperparameters import Hyperparameters
+
+ADAPTERS = ("lora", "ia3", "prompt_tuning", "prefix_tuning", "p_tuning")
+"""Methods that leave the base as it is and learn something small beside it."""
+
+PROMPTS = ("prompt_tuning", "prefix_tuning", "p_tuning")
+"""Adapters that are tokens in front of the text."""
+
+REINFORCED = ("rloo", "grpo")
+"""Stages that learn from their own answers."""
+
+GALORE = tuple(f"galore_{name}{layerwise}" for name in ("adamw", "adamw_8bit", "adafactor") for layerwise in ("", "_layerwise"))
+APOLLO = ("apollo_adamw", "apollo_adamw_layerwise")
+PROJECTED = (*GALORE, *APOLLO)
+"""Optimisers that keep their state of projected gradients."""
+
+Conditions = dict[str, tuple[Any, ...]]
+
+COUNTS_WITH: dict[str, Conditions] = {
+    **{
+        name: {"finetuning_type": ("lora",)}
+        for name in ("lora_rank", "lora_alpha", "lora_dropout", "lora_target", "use_rslora", "use_dora", "init_lora_weights", "loraplus_lr_ratio")
+    },
+    "additional_target": {"finetuning_type": ("lora",)},
+    "pissa_iter": {"finetuning_type": ("lora",), "init_lora_weights": ("pissa",)},
+    **{name: {"finetuning_type": ("freeze",)} for name in ("freeze_trainable_layers", "freeze_trainable_modules", "freeze_extra_modules")},
+    "num_virtual_tokens": {"finetuning_type": PROMPTS},
+    "quantization_method": {"quantization_bit": (4, 8)},
+    "quantization_type": {"quantization_bit": (4,), "quantization_method": ("bnb",)},
+    "double_quantization": {"quantization_bit": (4,), "quantization_method": ("bnb",)},
+    "optim_target_modules": {"optim": PROJECTED},
+    "packing": {"stage": ("pt", "sft")},
+    "label_smoothing_factor": {"stage": ("pt", "sft")},
+    "pref_beta": {"stage": ("dpo", "kto", "orpo", "simpo", *REINFORCED)},
+    "pref_loss": {"stage": ("dpo",)},
+    "pref_ftx": {"stage": ("dpo",)},
+    "dpo_label_smoothing": {"stage": ("dpo",), "pref_loss": ("robust", "exo_pair")},
+    "simpo_gamma": {"stage": ("simpo",)},
+    "kto_chosen_weight": {"stage": ("kto",)},
+    "kto_rejected_weight": {"stage": ("kto",)},
+    **{name: {"stage": REINFORCED} for name in ("reward_model", "num_generations", "max_new_tokens", "temperature")},
+}
+"""For a hyperparameter the values of others with which it counts; one that is not named here always does."""
+
+
+def idle(values: Hyperparameters) -> list[str]:
+    """Hyperparameters that count for nothing beside the others."""
+    return [name for name in COUNTS_WITH if _obstacle(name, values)]
+
+
+def idle_mistakes(values: Hyperparameters, written: Collection[str]) -> Iterable[Mistake]:
+    """What was written and counts for nothing.
+
+    Args:
+        values: All values.
+        written: The names that an author gave.
+    """
+    for name in sorted(written):
+        obstacle = _obstacle(name, values)
+        if obstacle:
+            wanted = " or ".join(map(str, COUNTS_WITH[name][obstacle]))
+            yield Mistake(f".{name}", f"has no effect with {obstacle}: {getattr(values, obstacle)}", f"Remove it, or set {obstacle}: {wanted}.")
+
+
+def _obstacle(name: str, values: Hyperparameters) -> str | None:
+    """The other hyperparameter that keeps one from counting."""
+    return next((other for other, wanted in COUNTS_WITH.get(name, {}).items() if getattr(values, other) not in wanted), None)

@@ -1,0 +1,159 @@
+"""Which of TRL's trainers a stage uses, and how it takes rows that are tokenised and cut already."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING, Any
+
+from trl import (
+    DPOConfig,
+    DPOTrainer,
+    GRPOConfig,
+    GRPOTrainer,
+    KTOConfig,
+    KTOTrainer,
+    RewardConfig,
+    RewardTrainer,
+    RLOOConfig,
+    RLOOTrainer,
+    SFTConfig,
+    SFTTrainer,
+)
+
+from dtx_tasks.spec import REINFORCED
+
+os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
+
+from trl.experimental.cpo import CPOConfig, CPOTrainer  # noqa: E402 - it warns when it is imported unless it was told not to
+from trl.experimental.orpo import ORPOConfig, ORPOTrainer  # noqa: E402
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+    from transformers import Trainer, TrainingArguments
+
+    from dtx_tasks.spec import Hyperparameters
+
+Row = dict[str, Any]
+
+
+class PreparedDPO(DPOTrainer):  # type: ignore[misc]
+    """DPO on prepared pairs."""
+
+    def _prepare_dataset(self, dataset: Dataset, *_: Any) -> Dataset:
+        return dataset
+
+
+class PreparedKTO(KTOTrainer):  # type: ignore[misc]
+    """KTO on prepared answers with labels."""
+
+    def _prepare_dataset(self, dataset: Dataset, processing_class: Any, args: KTOConfig, *_: Any) -> Dataset:
+        # The divergence from the reference is estimated on each prompt with the answer to its neighbour in the batch.
+        def with_neighbours(rows: Row) -> Row:
+            answers = rows["completion_ids"]
+            return {**rows, "KL_completion_ids": [answers[-1], *answers[:-1]]}
+
+        return dataset.map(with_neighbours, batched=True, batch_size=args.per_device_train_batch_size)
+
+
+class PreparedORPO(ORPOTrainer):  # type: ignore[misc]
+    """ORPO on prepared pairs."""
+
+    def tokenize_row(self, feature: Row, model: Any = None) -> Row:
+        """The pair under ORPO's own names."""
+        return _pair(feature)
+
+
+class PreparedCPO(CPOTrainer):  # type: ignore[misc]
+    """SimPO, which TRL has as a loss of CPO, on prepared pairs."""
+
+    def tokenize_row(self, feature: Row, model: Any = None) -> Row:
+        """The pair under CPO's own names."""
+        return _pair(feature)
+
+
+def _pair(row: Row) -> Row:
+    prompt = row["prompt_ids"]
+    found: Row = {"prompt_input_ids": prompt, "prompt_attention_mask": [1] * len(prompt)}
+    for side in ("chosen", "rejected"):
+        answer = row[f"{side}_ids"]
+        ids = [*prompt, *answer]
+        found |= {f"{side}_input_ids": ids, f"{side}_attention_mask": [1] * len(ids), f"{side}_labels": [*[-100] * len(prompt), *answer]}
+    return found
+
+
+TRAINERS: dict[str, tuple[type[Trainer], type[TrainingArguments]]] = {
+    "pt": (SFTTrainer, SFTConfig),
+    "sft": (SFTTrainer, SFTConfig),
+    "rm": (RewardTrainer, RewardConfig),
+    "dpo": (PreparedDPO, DPOConfig),
+    "kto": (PreparedKTO, KTOConfig),
+    "orpo": (PreparedORPO, ORPOConfig),
+    "simpo": (PreparedCPO, CPOConfig),
+    "rloo": (RLOOTrainer, RLOOConfig),
+    "grpo": (GRPOTrainer, GRPOConfig),
+}
+
+
+def stage_arguments(values: Hyperparameters, pad_token_id: int) -> dict[str, Any]:
+    """What the trainer of a stage is told beside what all of them are.
+
+    Args:
+        values: The hyperparameters.
+        pad_token_id: Of the tokenizer.
+    """
+    beta = {"beta": values.pref_beta}
+    return {
+        "pt": lambda: _supervised(values),
+        "sft": lambda: _supervised(values),
+        "rm": lambda: {"max_length": None},
+        "dpo": lambda: {**beta, **_preference_loss(values), "max_length": None, "label_smoothing": values.dpo_label_smoothing},
+        "kto": lambda: {**beta, "desirable_weight": values.kto_chosen_weight, "undesirable_weight": values.kto_rejected_weight, "max_length": None},
+        "orpo": lambda: {**beta, "max_length": values.cutoff_len, "padding_value": pad_token_id},
+        "simpo": lambda: {**beta, "max_length": values.cutoff_len, "loss_type": "simpo", "cpo_alpha": 0.0, "simpo_gamma": values.simpo_gamma},
+        "rloo": lambda: _reinforced(values),
+        "grpo": lambda: _reinforced(values),
+    }[values.stage]()
+
+
+def _supervised(values: Hyperparameters) -> dict[str, Any]:
+    # The rows are cut already; a packed batch is laid out by TRL.
+    return {"dataset_kwargs": {"skip_prepare_dataset": not values.packing}, "max_length": values.cutoff_len, "packing": values.packing}
+
+
+def _preference_loss(values: Hyperparameters) -> dict[str, Any]:
+    if not values.pref_ftx:
+        return {"loss_type": [values.pref_loss]}
+    return {"loss_type": [values.pref_loss, "sft"], "loss_weights": [1.0, values.pref_ftx]}
+
+
+def _reinforced(values: Hyperparameters) -> dict[str, Any]:
+    return {
+        "beta": values.pref_beta,
+        "num_generations": values.num_generations,
+        "max_completion_length": values.max_new_tokens,
+        "temperature": values.temperature,
+    }
+
+
+def rows_of_stage(rows: Dataset, values: Hyperparameters) -> Dataset:
+    """Prepared rows as the trainer of a stage wants them.
+
+    Args:
+        rows: As `prepare` wrote them for this kind of Dataset.
+        values: The stage.
+    """
+    if values.stage == "rm":
+        return rows.map(_rewarded, remove_columns=["prompt_ids"])
+    if values.stage in REINFORCED:
+        rows.set_transform(_asked)
+    return rows
+
+
+def _rewarded(row: Row) -> Row:
+    return {f"{side}_ids": [*row["prompt_ids"], *row[f"{side}_ids"]] for side in ("chosen", "rejected")}
+
+
+def _asked(rows: Row) -> Row:
+    """Messages differ in their keys, so they are kept as JSON."""
+    return {"prompt": [json.loads(text) for text in rows["prompt"]]}

@@ -1,0 +1,111 @@
+"""What cannot be trained together is refused when it is planned, with the reason and what to change."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from dtx_tasks.plan import Case, advice, broken_rules
+from dtx_tasks.plan.rules import MISSING_OPTIMIZERS, RULES
+from dtx_tasks.spec import Hyperparameters, Resources, Target
+
+CPU = Target(accelerator="none")
+GPU = Target(accelerator="cuda", count=1, memory_gib=80, compute_capability=8.0)
+QUANTISED = {"quantization_bit": 4}
+HQQ = {**QUANTISED, "quantization_method": "hqq"}
+ZERO3 = {"processes": 2, "deepspeed": "zero3"}
+FULL = {"finetuning_type": "full"}
+PISSA = {"init_lora_weights": "pissa"}
+
+BROKEN: list[tuple[dict[str, Any], dict[str, Any], Target | None, str]] = [
+    ({"stage": "ppo"}, {}, None, ".stage: PPO is gone from TRL"),
+    ({"use_unsloth": True}, {}, None, ".use_unsloth: unsloth requires trl 1.15"),
+    ({**QUANTISED, "quantization_method": "eetq"}, {}, None, ".quantization_method: transformers 5 loads EETQ by kernels"),
+    ({**QUANTISED, **FULL}, {}, None, ".quantization_bit: weights of 4 bits cannot be trained"),
+    ({**HQQ, "stage": "rm"}, {}, None, ".quantization_method: HQQ quantises the new head"),
+    ({**QUANTISED, "stage": "rm"}, {}, None, ".compute_type: the head of a reward model on quantised weights is kept in bf16"),
+    ({"quantization_bit": 8}, ZERO3, None, ".quantization_bit: weights of 8 bits cannot be sharded by ZeRO-3"),
+    (HQQ, ZERO3, None, ".quantization_method: HQQ's weights cannot be sharded"),
+    ({**QUANTISED, **PISSA}, {}, None, ".init_lora_weights: pissa takes adapters out of the base's own weights"),
+    ({**PISSA, "stage": "dpo"}, {}, None, ".init_lora_weights: pissa changes the base, which dpo compares with"),
+    (PISSA, ZERO3, None, ".init_lora_weights: pissa is turned back into an ordinary adapter"),
+    ({"finetuning_type": "prefix_tuning"}, ZERO3, None, ".finetuning_type: ranks wait for each other for ever"),
+    ({"finetuning_type": "p_tuning", "stage": "orpo"}, {}, None, ".finetuning_type: TRL's orpo does not know"),
+    ({"finetuning_type": "prompt_tuning", "packing": True}, {}, None, ".packing: learned tokens stand in front of a block"),
+    ({"finetuning_type": "prefix_tuning", "gradient_checkpointing": True}, {}, None, ".gradient_checkpointing: a learned prefix is lost"),
+    ({"optim": "galore_adamw"}, {}, None, ".optim: galore_adamw projects the gradients of whole weights, and lora has none"),
+    ({**FULL, "optim": "apollo_adamw"}, {"processes": 2, "deepspeed": "zero2"}, None, ".optim: apollo_adamw does not find its gradients"),
+    ({**FULL, "optim": "galore_adamw_layerwise"}, {}, None, ".optim: galore_adamw_layerwise takes its step inside the backward pass: it cannot accumulate"),
+    ({**FULL, "optim": "lomo"}, {"processes": 2}, None, ".optim: lomo takes its step inside the backward pass"),
+    *(({"optim": name}, {}, None, f".optim: {name} needs {what}") for name, what in MISSING_OPTIMIZERS.items()),
+    ({"optim": "adalomo"}, {}, CPU, ".optim: adalomo runs on GPUs only"),
+    ({"loraplus_lr_ratio": 16.0, "optim": "adafactor"}, {}, None, ".loraplus_lr_ratio: LoRA+ is not made of adafactor"),
+    ({"warmup_steps": 10, "warmup_ratio": 0.1}, {}, None, ".warmup_steps: warmup_ratio says it too"),
+    ({"lr_scheduler_type": "reduce_lr_on_plateau"}, {}, None, ".lr_scheduler_type: it follows the validation loss"),
+    ({"lr_scheduler_type": "cosine_with_min_lr"}, {}, None, ".lr_scheduler_kwargs: cosine_with_min_lr needs min_lr"),
+    ({"lr_scheduler_type": "cosine_warmup_with_min_lr"}, {}, None, ".lr_scheduler_kwargs: cosine_warmup_with_min_lr needs min_lr"),
+    ({"lr_scheduler_type": "warmup_stable_decay"}, {}, None, ".lr_scheduler_kwargs: warmup_stable_decay needs num_decay_steps"),
+    ({"compute_type": "fp16"}, {}, CPU, ".compute_type: fp16 needs a GPU"),
+    ({"flash_attn": "fa2", "compute_type": "bf16"}, {}, CPU, ".flash_attn: FlashAttention 2 needs a GPU"),
+    ({"flash_attn": "fa2", "compute_type": "bf16"}, {}, GPU, ".flash_attn: flash_attn is not among the libraries"),
+    ({"flash_attn": "fa2"}, {}, None, ".flash_attn: FlashAttention 2 knows bf16 and fp16 only"),
+    ({"enable_liger_kernel": True}, {}, CPU, ".enable_liger_kernel: Liger's kernels need a GPU"),
+    ({"torch_compile": True}, {}, CPU, ".torch_compile: compiling for a CPU needs a C++ compiler"),
+    ({"stage": "kto", "per_device_train_batch_size": 1}, {}, None, ".global_batch_size: KTO compares each answer"),
+    ({"stage": "rloo", "reward_model": "r", "num_generations": 3}, {}, None, ".num_generations: must divide global_batch_size 16"),
+    ({"stage": "grpo"}, {}, None, ".reward_model: grpo learns by a reward model"),
+]
+
+WORKING: list[tuple[dict[str, Any], dict[str, Any], Target | None]] = [
+    ({}, {}, CPU),
+    ({**QUANTISED}, ZERO3, GPU),
+    ({**HQQ}, {}, None),
+    ({**QUANTISED, "stage": "rm", "compute_type": "bf16"}, {}, None),
+    ({**PISSA, "stage": "orpo"}, {}, None),
+    ({"finetuning_type": "prefix_tuning", "stage": "orpo"}, {}, None),
+    ({"finetuning_type": "prompt_tuning"}, {"processes": 2, "deepspeed": "zero2"}, None),
+    ({**FULL, "optim": "galore_adamw_layerwise", "per_device_train_batch_size": 16}, {}, None),
+    ({"lr_scheduler_type": "cosine_with_min_lr", "lr_scheduler_kwargs": {"min_lr": 1e-6}}, {}, None),
+    ({"lr_scheduler_type": "reduce_lr_on_plateau", "eval_steps": 10}, {}, None),
+    ({"flash_attn": "fa2", "compute_type": "bf16"}, {}, GPU.model_copy(update={"libraries": ("flash_attn",)})),
+    ({"compute_type": "fp16"}, {}, None),
+    ({"stage": "rloo", "reward_model": "r"}, {}, None),
+]
+
+
+def told(values: dict[str, Any], resources: dict[str, Any], target: Target | None) -> list[str]:
+    """What is said of a case."""
+    case = Case(Hyperparameters(**values), Resources(**resources), target)
+    return [f"{mistake.key_path}: {mistake.problem}. {mistake.remedy}" for mistake in broken_rules(case)]
+
+
+@pytest.mark.parametrize(("values", "resources", "target", "beginning"), BROKEN)
+def test_what_does_not_work_is_refused(values: dict[str, Any], resources: dict[str, Any], target: Target | None, beginning: str) -> None:
+    """With the hyperparameter, the reason and a remedy."""
+    found = [line for line in told(values, resources, target) if line.startswith(beginning)]
+    assert len(found) == 1
+    assert found[0].endswith(".")
+    assert "{" not in found[0]
+
+
+@pytest.mark.parametrize(("values", "resources", "target"), WORKING)
+def test_what_works_is_not_refused(values: dict[str, Any], resources: dict[str, Any], target: Target | None) -> None:
+    """The neighbours of what is refused."""
+    assert told(values, resources, target) == []
+
+
+def test_every_rule_is_broken_by_a_case() -> None:
+    """A rule that nothing breaks would be no rule."""
+    cases = [Case(Hyperparameters(**values), Resources(**resources), target) for values, resources, target, _ in BROKEN]
+    assert [rule.problem for rule in RULES if not any(rule.is_broken(case) for case in cases)] == []
+
+
+def test_advice_is_given_outside_of_its_range() -> None:
+    """Only for what the author wrote, and with the range."""
+    values = Hyperparameters(learning_rate=0.01, lora_rank=64, num_train_epochs=2)
+    assert list(advice(values)) == [
+        "learning_rate: 0.01 is outside of what is advised (1e-05 to 0.001)",
+        "lora_rank: 64 is outside of what is advised (4 to 16)",
+    ]
+    assert list(advice(Hyperparameters())) == []
