@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from dtx_tasks.errors import Mistake
-from dtx_tasks.spec import PROJECTED, PROMPTS, REINFORCED
+from dtx_tasks.spec import PROJECTED, PROMPTS, REINFORCED, Hyperparameters
+from dtx_tasks.spec.hyperparameters import Advised
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from dtx_tasks.spec import Hyperparameters, Kind, Resources, Target
+    from dtx_tasks.spec import Kind, Resources, Target
 
 KINDS_OF_STAGES: dict[str, tuple[Kind, ...]] = {
     "pt": ("text",),
@@ -83,6 +84,17 @@ class Rule(NamedTuple):
     """Why; fields of the case and of its values may stand in braces."""
     remedy: str
     """What to change."""
+
+
+def _missing(name: str, what: str) -> Rule:
+    return Rule("optim", lambda case: case.values.optim == name, f"{name} needs {what}", "Use adamw_torch or adamw_8bit.")
+
+
+def _incomplete(name: str, needed: tuple[str, ...]) -> Rule:
+    def is_broken(case: Case) -> bool:
+        return case.values.lr_scheduler_type == name and not set(needed) & set(case.values.lr_scheduler_kwargs or {})
+
+    return Rule("lr_scheduler_kwargs", is_broken, f"{name} needs {' or '.join(needed)}", f"Give {needed[0]} among lr_scheduler_kwargs.")
 
 
 RULES: tuple[Rule, ...] = (
@@ -200,10 +212,7 @@ RULES: tuple[Rule, ...] = (
         "{values.optim} takes its step inside the backward pass: it cannot wait for other processes",
         "Use one process, or another optim.",
     ),
-    *(
-        Rule("optim", lambda case, name=name: case.values.optim == name, f"{name} needs {what}", "Use adamw_torch or adamw_8bit.")
-        for name, what in MISSING_OPTIMIZERS.items()
-    ),
+    *(_missing(name, what) for name, what in MISSING_OPTIMIZERS.items()),
     Rule(
         "optim",
         lambda case: case.values.optim in GPU_OPTIMIZERS and case.without_gpu,
@@ -223,15 +232,7 @@ RULES: tuple[Rule, ...] = (
         "it follows the validation loss, which is not measured",
         "Set eval_steps.",
     ),
-    *(
-        Rule(
-            "lr_scheduler_kwargs",
-            lambda case, name=name, needed=needed: case.values.lr_scheduler_type == name and not set(needed) & set(case.values.lr_scheduler_kwargs or {}),
-            f"{name} needs {' or '.join(needed)}",
-            f"Give {needed[0]} among lr_scheduler_kwargs.",
-        )
-        for name, needed in SCHEDULES_WITH_ARGUMENTS.items()
-    ),
+    *(_incomplete(name, needed) for name, needed in SCHEDULES_WITH_ARGUMENTS.items()),
     Rule(
         "compute_type", lambda case: case.values.compute_type == "fp16" and case.without_gpu, "fp16 needs a GPU, and the backend has none", "Use fp32 or bf16."
     ),
@@ -300,14 +301,8 @@ def advice(values: Hyperparameters) -> Iterator[str]:
     Args:
         values: The hyperparameters of a group.
     """
-    for name, field in type(values).model_fields.items():
-        low, high = (field.json_schema_extra or {}).get("advised", (None, None)) if isinstance(field.json_schema_extra, dict) else (None, None)
+    for name in sorted(values.model_fields_set):
         value = getattr(values, name)
-        if name in values.model_fields_set and isinstance(value, int | float) and ((low is not None and value < low) or (high is not None and value > high)):
-            yield f"{name}: {value} is outside of what is advised ({_range(low, high)})"
-
-
-def _range(low: float | None, high: float | None) -> str:
-    if low is None:
-        return f"at most {high:g}"
-    return f"at least {low:g}" if high is None else f"{low:g} to {high:g}"
+        for advised in Hyperparameters.model_fields[name].metadata:
+            if isinstance(advised, Advised) and value is not None and not advised.holds(value):
+                yield f"{name}: {value} is outside of what is advised ({advised})"

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from dtx_tasks.dataset import Scan
     from dtx_tasks.records import PluginSource
     from dtx_tasks.resolve.plugins import Counts
-    from dtx_tasks.spec import LLM, Dataset, Kind, Split
+    from dtx_tasks.spec import LLM, Dataset, Split
 
 MADE = "made:"
 

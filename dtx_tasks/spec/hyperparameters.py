@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal, NamedTuple
 
 from pydantic import Field, JsonValue
 
@@ -16,15 +16,21 @@ Names = Annotated[str, Field(min_length=1)]
 """Module names separated by commas."""
 
 
-def advised(low: float | None, high: float | None, **bounds: Any) -> Any:
-    """Bounds of what is possible, and the range that is advised: outside of it is a warning, not a mistake.
+class Advised(NamedTuple):
+    """The range that is advised: outside of it is a warning, not a mistake. Source: DataTunerX's form."""
 
-    Args:
-        low: The least that is advised; None for no such bound.
-        high: The most.
-        bounds: As `Field` has them.
-    """
-    return Field(**bounds, json_schema_extra={"advised": [low, high]})
+    low: float | None
+    """None for no such bound."""
+    high: float | None
+
+    def holds(self, value: float) -> bool:
+        """Whether a value is inside."""
+        return (self.low is None or value >= self.low) and (self.high is None or value <= self.high)
+
+    def __str__(self) -> str:
+        if self.low is None:
+            return f"at most {self.high:g}"
+        return f"at least {self.low:g}" if self.high is None else f"{self.low:g} to {self.high:g}"
 
 
 class Hyperparameters(SpecModel):
@@ -36,16 +42,16 @@ class Hyperparameters(SpecModel):
     finetuning_type: FinetuningType = "lora"
     """Which weights: all (`full`), some (`freeze`), low-rank adapters (`lora`), or one of PEFT's smaller methods. 微调方法"""
 
-    learning_rate: Annotated[float, advised(1e-5, 1e-3, gt=0, le=1)] = 1e-4
+    learning_rate: Annotated[float, Field(gt=0, le=1), Advised(1e-5, 1e-3)] = 1e-4
     """The peak learning rate; too high and training gets unstable, too low and it gets nowhere. 学习率"""
 
-    num_train_epochs: Annotated[float, advised(1, 10, gt=0, le=1000)] = 3.0
+    num_train_epochs: Annotated[float, Field(gt=0, le=1000), Advised(1, 10)] = 3.0
     """Passes over the train split; `max_steps` overrules it. 训练轮数"""
 
     max_steps: Count | None = None
     """Optimiser steps; by default they follow from `num_train_epochs`. 最大步数"""
 
-    global_batch_size: Annotated[int, advised(8, 64, ge=1)] = 16
+    global_batch_size: Annotated[int, Field(ge=1), Advised(8, 64)] = 16
     """Rows for one optimiser step, over all processes and accumulation steps. 全局批大小"""
 
     per_device_train_batch_size: Count | None = None
@@ -66,7 +72,7 @@ class Hyperparameters(SpecModel):
     warmup_ratio: Share = 0.0
     """The share of the steps in which the learning rate rises. 预热比例"""
 
-    warmup_steps: Annotated[int, advised(500, 2000, ge=1)] | None = None
+    warmup_steps: Annotated[int, Field(ge=1), Advised(500, 2000)] | None = None
     """The same as a number of steps; in place of `warmup_ratio`. 预热步数"""
 
     optim: Optimizer = "adamw_torch"
@@ -81,25 +87,25 @@ class Hyperparameters(SpecModel):
     weight_decay: Annotated[float, Field(ge=0, le=1)] = 0.0
     """Decoupled weight decay. 权重衰减"""
 
-    max_grad_norm: Annotated[float, advised(0.5, 1.0, ge=0)] = 1.0
+    max_grad_norm: Annotated[float, Field(ge=0), Advised(0.5, 1.0)] = 1.0
     """Gradients are clipped to this norm; 0 turns clipping off. 最大梯度范数"""
 
     label_smoothing_factor: Share = 0.0
     """The share of each label that is spread over all tokens. 标签平滑"""
 
-    neftune_noise_alpha: Annotated[float, advised(None, 15, gt=0)] | None = None
+    neftune_noise_alpha: Annotated[float, Field(gt=0), Advised(None, 15)] | None = None
     """Noise on the embeddings while training (NEFTune); 5 is usual. NEFTune 噪声参数"""
 
     compute_type: Literal["fp32", "bf16", "fp16", "pure_bf16"] = "fp32"
     """The number format of the forward pass; `pure_bf16` keeps the trained weights in it too; `fp16` needs a GPU. 计算类型"""
 
-    lora_rank: Annotated[int, advised(4, 16, ge=1, le=1024)] = 8
+    lora_rank: Annotated[int, Field(ge=1, le=1024), Advised(4, 16)] = 8
     """Rank of the adapters. LoRA 秩"""
 
-    lora_alpha: Annotated[int, advised(8, 32, ge=1)] | None = None
+    lora_alpha: Annotated[int, Field(ge=1), Advised(8, 32)] | None = None
     """Scale of the adapters; twice the rank by default. LoRA 缩放系数"""
 
-    lora_dropout: Annotated[float, advised(None, 0.3, ge=0, lt=1)] = 0.0
+    lora_dropout: Annotated[float, Field(ge=0, lt=1), Advised(None, 0.3)] = 0.0
     """Dropout before the adapters. LoRA 随机丢弃"""
 
     lora_target: Annotated[str, Field(min_length=1, examples=["all", "q_proj,v_proj"])] = "all"
@@ -120,7 +126,7 @@ class Hyperparameters(SpecModel):
     pissa_iter: Annotated[int, Field(ge=-1)] = 16
     """pissa: iterations of the fast decomposition; -1 is the exact one. PiSSA 迭代次数"""
 
-    loraplus_lr_ratio: Annotated[float, advised(1, 32, ge=1)] | None = None
+    loraplus_lr_ratio: Annotated[float, Field(ge=1), Advised(1, 32)] | None = None
     """The learning rate of the adapters' B over that of A (LoRA+); 16 is usual. LoRA+ 学习率比例"""
 
     freeze_trainable_layers: Annotated[int, Field(ge=-1000, le=1000)] = 2

@@ -25,7 +25,7 @@ class Scoring(SpecModel):
     """What a reader should know about it."""
 
     metrics: Annotated[tuple[Metric, ...], Field(min_length=1)] = GENERATED
-    """What is measured on every row. `perplexity` (of the reference; lower is better) suits `pt`, `pairwise_accuracy` is for `rm`; the others compare a greedy answer with the reference, from 0 to 1. 指标"""
+    """What is measured on every row: a greedy answer beside the reference, from 0 to 1; `perplexity` of the reference; `pairwise_accuracy` of a reward. 指标"""
 
     max_new_tokens: Annotated[int, Field(ge=1, le=32768)] = 128
     """An answer is cut off after so many tokens. 最大生成长度"""

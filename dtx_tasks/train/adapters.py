@@ -21,7 +21,13 @@ if TYPE_CHECKING:
 
     from dtx_tasks.spec import Hyperparameters
 
-PROMPT_METHODS: dict[str, type[PeftConfig]] = {"prompt_tuning": PromptTuningConfig, "prefix_tuning": PrefixTuningConfig, "p_tuning": PromptEncoderConfig}
+PromptConfig = PromptTuningConfig | PrefixTuningConfig | PromptEncoderConfig
+
+PROMPT_METHODS: dict[str, type[PromptConfig]] = {
+    "prompt_tuning": PromptTuningConfig,
+    "prefix_tuning": PrefixTuningConfig,
+    "p_tuning": PromptEncoderConfig,
+}
 
 
 def adapter_config(values: Hyperparameters, model: PreTrainedModel, base: str) -> PeftConfig | None:

@@ -193,6 +193,7 @@ def train_job(job: FinetuneJob, resources: Resources, folder: JobFolder, attempt
 def _trainer(job: FinetuneJob, resources: Resources, folder: JobFolder, attempt: Attempt, tokenizer: Any, stop: StopRequest) -> Trainer:
     """The trainer of a job's stage, with everything that it works on."""
     values = job.hyperparameters
+    trainer_class: Any
     trainer_class, arguments_class = TRAINERS[values.stage]
     arguments = {**_arguments(job, resources, folder, attempt.micro_batch_size), **stage_arguments(values, tokenizer.pad_token_id)}
     model = load_model(folder.llm_path, values, tokenizer.pad_token_id)

@@ -39,6 +39,7 @@ def load_model(path: Path, values: Hyperparameters, pad_token_id: int) -> PreTra
         known["attn_implementation"] = ATTENTION[values.flash_attn]
     if values.quantization_bit and values.quantization_method == "bnb":
         known["quantization_config"] = _bits_and_bytes(values)
+    model: PreTrainedModel
     if values.stage == "rm":
         known["config"].num_labels, known["config"].pad_token_id = 1, pad_token_id
         model = AutoModelForSequenceClassification.from_pretrained(path, **known)
@@ -60,7 +61,7 @@ def _dtype(values: Hyperparameters) -> torch.dtype:
 
 
 def _config(path: Path, values: Hyperparameters) -> PretrainedConfig:
-    config = AutoConfig.from_pretrained(path)
+    config: PretrainedConfig = AutoConfig.from_pretrained(path)
     if values.rope_scaling is None:
         return config
     made_for = int(getattr(config, "max_position_embeddings", 0) or 0)
@@ -97,7 +98,7 @@ def _bits_and_bytes(values: Hyperparameters) -> BitsAndBytesConfig:
 
 
 def _quantise_by_hqq(model: PreTrainedModel, values: Hyperparameters) -> None:
-    """transformers 5 does not load by HQQ: its own library does it once the weights are there."""
+    """Transformers 5 does not load by HQQ: its own library does it once the weights are there."""
     from hqq.core.quantize import BaseQuantizeConfig
     from hqq.models.hf.base import AutoHQQHFModel
 

@@ -25,8 +25,8 @@ from dtx_tasks.spec import REINFORCED
 
 os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
 
-from trl.experimental.cpo import CPOConfig, CPOTrainer  # noqa: E402 - it warns when it is imported unless it was told not to
-from trl.experimental.orpo import ORPOConfig, ORPOTrainer  # noqa: E402
+from trl.experimental.cpo import CPOConfig, CPOTrainer
+from trl.experimental.orpo import ORPOConfig, ORPOTrainer
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -47,7 +47,7 @@ class PreparedDPO(DPOTrainer):  # type: ignore[misc]
 class PreparedKTO(KTOTrainer):  # type: ignore[misc]
     """KTO on prepared answers with labels."""
 
-    def _prepare_dataset(self, dataset: Dataset, processing_class: Any, args: KTOConfig, *_: Any) -> Dataset:
+    def _prepare_dataset(self, dataset: Dataset, _tokenizer: Any, args: KTOConfig, *_: Any) -> Dataset:
         # The divergence from the reference is estimated on each prompt with the answer to its neighbour in the batch.
         def with_neighbours(rows: Row) -> Row:
             answers = rows["completion_ids"]
@@ -59,7 +59,7 @@ class PreparedKTO(KTOTrainer):  # type: ignore[misc]
 class PreparedORPO(ORPOTrainer):  # type: ignore[misc]
     """ORPO on prepared pairs."""
 
-    def tokenize_row(self, feature: Row, model: Any = None) -> Row:
+    def tokenize_row(self, feature: Row, *_: Any) -> Row:
         """The pair under ORPO's own names."""
         return _pair(feature)
 
@@ -67,7 +67,7 @@ class PreparedORPO(ORPOTrainer):  # type: ignore[misc]
 class PreparedCPO(CPOTrainer):  # type: ignore[misc]
     """SimPO, which TRL has as a loss of CPO, on prepared pairs."""
 
-    def tokenize_row(self, feature: Row, model: Any = None) -> Row:
+    def tokenize_row(self, feature: Row, *_: Any) -> Row:
         """The pair under CPO's own names."""
         return _pair(feature)
 
