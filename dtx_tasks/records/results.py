@@ -72,7 +72,7 @@ class LLMCheckpoint(StageRecord):
     made_for: str
     """Name and plan id of the experiment that trained it."""
     job_id: str
-    finetuning_type: Literal["lora", "full"]
+    finetuning_type: FinetuningType
     files: tuple[FileEntry, ...]
     num_steps: int
     num_trained_tokens: int

@@ -26,6 +26,7 @@ class ScoredRow:
         answer: The reference.
         tools: Functions that may be called, as JSON Schema; None where the row speaks of none.
         answer_message: The reference where it calls tools: each template writes calls in its own way.
+        rejected: The worse answer, where there are two.
     """
 
     row_id: str
@@ -34,6 +35,12 @@ class ScoredRow:
     answer: str
     tools: list[dict[str, Any]] | None = None
     answer_message: dict[str, Any] | None = None
+    rejected: dict[str, Any] | None = None
+
+    @property
+    def reference(self) -> dict[str, Any]:
+        """The reference as a turn of the assistant."""
+        return self.answer_message or {"role": "assistant", "content": self.answer}
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 from dtx_tasks.errors import ClaimedError, TransientError
 from dtx_tasks.plan import CODE_VERSIONS
 from dtx_tasks.records import BaseDocument, FetchedLLM, FinetuneJob, Layout, LLMCheckpoint, PreparedDataset, Score, ScoreCard, ScoreCards, digest_of
-from dtx_tasks.score.calls import comparable
-from dtx_tasks.score.generate import Generator
-from dtx_tasks.score.metrics import measure
+from dtx_tasks.score.judge import is_rewarded, judge
+from dtx_tasks.score.load import Loaded, load_checkpoint
 from dtx_tasks.score.record import scored
-from dtx_tasks.score.rows import ScoredRow, ScoredRows, scored_rows
+from dtx_tasks.score.rows import ScoredRows, scored_rows
+from dtx_tasks.spec import ADAPTERS, LOWER_IS_BETTER
 from dtx_tasks.storage import bring, claim, put_folder, read_record, workplace, write_record
 
 if TYPE_CHECKING:
@@ -48,11 +48,11 @@ def score_job(job: FinetuneJob, scoring: ScoringDocument, layout: Layout, owner:
     if checkpoint is None:
         raise TransientError(f"{job.name} has no checkpoint to score.")
 
-    def load() -> Generator:
+    def load() -> Loaded:
         files = bring(f"{folder}/checkpoint", checkpoint.files)
-        if checkpoint.finetuning_type == "full":
-            return Generator(files, files)
-        return Generator(_base_files(job.llm.llm_id, layout), files, files)
+        is_adapter = checkpoint.finetuning_type in ADAPTERS
+        model = _base_files(job.llm.llm_id, layout) if is_adapter else files
+        return load_checkpoint(model, files, files if is_adapter else None, as_reward=is_rewarded(scoring.scoring))
 
     return _score(job.job_id, checkpoint.digest, scoring, layout, owner, load)
 
@@ -71,9 +71,9 @@ def score_base(document: BaseDocument, layout: Layout, owner: str) -> ScoreCards
     if base is None or prepared is None:
         raise TransientError(f"The base LLM {document.llm.name} cannot be scored: it or its rows are not on storage.", "The stages before say why.")
 
-    def load() -> Generator:
+    def load() -> Loaded:
         tokenizer = bring(f"{layout.prepared(prepared.prepared_id)}/files", prepared.files) / "tokenizer"
-        return Generator(bring(f"{folder}/files", base.files), tokenizer)
+        return load_checkpoint(bring(f"{folder}/files", base.files), tokenizer, as_reward=is_rewarded(document.scoring.scoring))
 
     return _score(document.llm.llm_id, base.digest, document.scoring, layout, owner, load)
 
@@ -85,7 +85,7 @@ def _base_files(llm_id: str, layout: Layout) -> Path:
     return bring(f"{layout.llm(llm_id)}/files", base.files)
 
 
-def _score(checkpoint_id: str, digest: str, scoring: ScoringDocument, layout: Layout, owner: str, load: Callable[[], Generator]) -> ScoreCards:
+def _score(checkpoint_id: str, digest: str, scoring: ScoringDocument, layout: Layout, owner: str, load: Callable[[], Loaded]) -> ScoreCards:
     finished = scored(checkpoint_id, digest, scoring, layout)
     if finished:
         return finished
@@ -100,27 +100,21 @@ def _score(checkpoint_id: str, digest: str, scoring: ScoringDocument, layout: La
 
 
 def _generate(
-    checkpoint_id: str, inputs: dict[str, str], scoring: ScoringDocument, rows: ScoredRows, folder: str, load: Callable[[], Generator], held: Claim
+    checkpoint_id: str, inputs: dict[str, str], scoring: ScoringDocument, rows: ScoredRows, folder: str, load: Callable[[], Loaded], held: Claim
 ) -> ScoreCards:
     started_at = time.monotonic()
-    generator = load()
-    references = [generator.would_write(row) for row in rows.rows]
-    answers = generator.answer([(row.messages, row.tools) for row in rows.rows], scoring.scoring)
-    measured = [_measured(row, answer, reference, scoring) for row, answer, reference in zip(rows.rows, answers, references, strict=True)]
+    judged = judge(load(), rows.rows, scoring.scoring)
     lines = [
-        json.dumps(
-            {"row_id": row.row_id, "split": row.split, "messages": row.messages, "reference": reference, "prediction": answer, "scores": scores},
-            ensure_ascii=False,
-        )
-        for row, answer, reference, scores in zip(rows.rows, answers, references, measured, strict=True)
+        json.dumps({"row_id": row.row_id, "split": row.split, "messages": row.messages, **result.as_dict()}, ensure_ascii=False)
+        for row, result in zip(rows.rows, judged, strict=True)
     ]
     partial = workplace(f"{folder}/partial")
     (partial / PREDICTIONS).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     held.check()
     files = put_folder(partial, f"{folder}/files")
     by_split: dict[Split, list[dict[str, float]]] = {}
-    for row, scores in zip(rows.rows, measured, strict=True):
-        by_split.setdefault(row.split, []).append(scores)
+    for row, result in zip(rows.rows, judged, strict=True):
+        by_split.setdefault(row.split, []).append(result.scores)
     record = ScoreCards(
         code_version=CODE_VERSIONS["score"],
         inputs=inputs,
@@ -140,16 +134,10 @@ def _generate(
     return record
 
 
-def _measured(row: ScoredRow, answer: str, reference: str, scoring: ScoringDocument) -> dict[str, float]:
-    if row.answer_message:
-        answer, reference = comparable(answer), comparable(reference)
-    return measure(scoring.scoring.metrics, answer, reference)
-
-
 def _card(split: Split, scores: list[dict[str, float]]) -> ScoreCard:
     return ScoreCard(split=split, num_rows=len(scores), scores={metric: _mean(metric, [row[metric] for row in scores]) for metric in scores[0]})
 
 
 def _mean(metric: str, values: list[float]) -> Score:
     error = stdev(values) / sqrt(len(values)) if len(values) > 1 else None
-    return Score(metric=metric, value=fmean(values), standard_error=error, num_rows=len(values), higher_is_better=True)
+    return Score(metric=metric, value=fmean(values), standard_error=error, num_rows=len(values), higher_is_better=metric not in LOWER_IS_BETTER)

@@ -30,6 +30,9 @@ class Scoring(SpecModel):
     max_new_tokens: Annotated[int, Field(ge=1, le=32768)] = 128
     """An answer is cut off after so many tokens. 最大生成长度"""
 
+    cutoff_len: Annotated[int, Field(ge=8)] = 4096
+    """perplexity, pairwise_accuracy: a question with its answer is cut off after so many tokens. 截断长度"""
+
     max_samples: Annotated[int, Field(ge=1)] | None = None
     """Score at most so many rows of each split, chosen by content and so the same for every job. 最大评估样本数"""
 

@@ -1,0 +1,54 @@
+"""How likely a model finds the references: the exponential of the mean loss of their tokens."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from dtx_tasks.score.generate import say_progress
+from dtx_tasks.template import IGNORED_LABEL, Encoded, encode, encode_text
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dtx_tasks.score.load import Loaded
+    from dtx_tasks.score.rows import ScoredRow
+    from dtx_tasks.spec import Scoring
+
+
+def perplexities(loaded: Loaded, rows: Sequence[ScoredRow], scoring: Scoring) -> list[float]:
+    """The perplexity of each row's reference, given its question; at least 1.
+
+    Args:
+        loaded: The model.
+        rows: What is asked, and what should be answered; text without a question is judged as a whole.
+        scoring: Its batch size and length limit.
+
+    Returns:
+        As many numbers, in the same order.
+    """
+    found: list[float] = []
+    for start in range(0, len(rows), scoring.batch_size):
+        batch = rows[start : start + scoring.batch_size]
+        found += _batch(loaded, [_encoded(loaded.tokenizer, row, scoring.cutoff_len) for row in batch])
+        say_progress(len(found), len(rows))
+    return found
+
+
+def _encoded(tokenizer: Any, row: ScoredRow, cutoff_len: int) -> Encoded:
+    if not row.messages:
+        return encode_text(tokenizer, row.answer, cutoff_len=cutoff_len)[0]
+    return encode(tokenizer, [*row.messages, row.reference], row.tools, cutoff_len=cutoff_len, mask_history=True)
+
+
+@torch.inference_mode()
+def _batch(loaded: Loaded, encoded: list[Encoded]) -> list[float]:
+    padded = loaded.tokenizer.pad({"input_ids": [row.input_ids for row in encoded]}, padding_side="right", return_tensors="pt").to(loaded.model.device)
+    length = padded["input_ids"].shape[1]
+    labels_BT = torch.tensor([[*row.labels, *[IGNORED_LABEL] * (length - len(row.labels))] for row in encoded], device=loaded.model.device)
+    # Learned tokens in front of the text have no label.
+    logits_BTV = loaded.model(**padded).logits[:, -length:].float()
+    losses_BT = torch.nn.functional.cross_entropy(logits_BTV[:, :-1].transpose(1, 2), labels_BT[:, 1:], ignore_index=IGNORED_LABEL, reduction="none")
+    num_B = (labels_BT[:, 1:] != IGNORED_LABEL).sum(dim=1).clamp(min=1)
+    return [float(value) for value in (losses_BT.sum(dim=1) / num_B).exp()]

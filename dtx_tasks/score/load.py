@@ -1,0 +1,51 @@
+"""A checkpoint and its tokenizer, as they are judged and as they will be served."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+from peft import PeftModel
+from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer, set_seed
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+HEAD_SEED = 0
+"""Of the head that a base gets to be judged as a reward model: it has none, and guesses."""
+
+
+class Loaded(NamedTuple):
+    """A model, ready to be asked."""
+
+    model: Any
+    tokenizer: Any
+
+
+def load_checkpoint(model_path: Path, tokenizer_path: Path, adapter_path: Path | None = None, *, as_reward: bool = False) -> Loaded:
+    """A base, a full checkpoint, or an adapter on its base.
+
+    Args:
+        model_path: The base LLM or a full checkpoint.
+        tokenizer_path: The tokenizer with the template that the checkpoint was trained with.
+        adapter_path: The adapter on top of the model, if there is one.
+        as_reward: Whether it rates answers in place of writing them.
+    """
+    tokenizer: Any = AutoTokenizer.from_pretrained(tokenizer_path, padding_side="left")
+    model: Any = _reward_model(model_path, tokenizer.pad_token_id) if as_reward else AutoModelForCausalLM.from_pretrained(model_path, dtype=torch.float32)
+    if adapter_path:
+        model = _merged(PeftModel.from_pretrained(model, adapter_path))
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    return Loaded(model.to(device).eval(), tokenizer)
+
+
+def _reward_model(path: Path, pad_token_id: int) -> Any:
+    set_seed(HEAD_SEED)
+    config = AutoConfig.from_pretrained(path)
+    config.num_labels, config.pad_token_id = 1, pad_token_id
+    return AutoModelForSequenceClassification.from_pretrained(path, config=config, dtype=torch.float32)
+
+
+def _merged(model: PeftModel) -> Any:
+    """Merged, an adapter costs nothing while generating; learned tokens cannot be merged."""
+    return model if model.active_peft_config.is_prompt_learning else model.merge_and_unload()
