@@ -3,6 +3,6 @@
 from dtx_tasks.plan.estimate import estimate_s
 from dtx_tasks.plan.identity import CODE_VERSIONS
 from dtx_tasks.plan.inputs import ResolvedInputs
-from dtx_tasks.plan.make import make_plan, with_rows
+from dtx_tasks.plan.make import cells, make_plan, with_rows
 
-__all__ = ["CODE_VERSIONS", "ResolvedInputs", "estimate_s", "make_plan", "with_rows"]
+__all__ = ["CODE_VERSIONS", "ResolvedInputs", "cells", "estimate_s", "make_plan", "with_rows"]

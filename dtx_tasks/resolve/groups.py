@@ -54,6 +54,9 @@ def _refused(named: dict[str, object]) -> Mistake | None:
     adapters = sorted(LORA_ONLY & named.keys())
     if named.get("finetuning_type") == "full" and adapters:
         return Mistake(f".{adapters[0]}", "has no effect with finetuning_type: full", "Remove it, or train with finetuning_type: lora.")
+    if named.get("mask_history") and named.get("train_on_prompt"):
+        said = "does not go together with train_on_prompt: one learns less of a conversation, the other all of it"
+        return Mistake(".mask_history", said, "Remove one of them.")
     micro, total = named.get("per_device_train_batch_size"), named.get("global_batch_size", Hyperparameters().global_batch_size)
     if isinstance(micro, int) and isinstance(total, int) and total % micro:
         return Mistake(".per_device_train_batch_size", f"must divide global_batch_size {total} (got {micro})", "Accumulation takes whole steps.")

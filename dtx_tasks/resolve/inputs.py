@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar, cast
 from dtx_tasks.catalog import DATASETS, GROUPS, LLMS, SCORINGS, content_of, digest_of_version
 from dtx_tasks.dataset import leaked_rows
 from dtx_tasks.errors import Mistake, SpecError, nearest
-from dtx_tasks.plan import ResolvedInputs
+from dtx_tasks.plan import ResolvedInputs, cells
 from dtx_tasks.records import Layout, ResourceVersion
 from dtx_tasks.resolve.files import Allowed, resolve_dataset, resolve_llm
 from dtx_tasks.resolve.groups import chain_of, merged_values
@@ -19,6 +19,7 @@ from dtx_tasks.resolve.references import Referred, referred
 from dtx_tasks.settings import root
 from dtx_tasks.spec import LLM, Dataset, HyperparameterGroup, Scoring
 from dtx_tasks.spec.base import SpecModel
+from dtx_tasks.template import TEMPLATES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -120,6 +121,7 @@ def resolve(experiment: FinetuneExperiment, catalog: Catalog, origin: Origin) ->
     }
     _refuse_unscorable(lookup, inputs["datasets"])  # type: ignore[arg-type]
     _refuse_uneven(lookup, inputs["groups"])  # type: ignore[arg-type]
+    _refuse_endless(lookup, llms, inputs["groups"])  # type: ignore[arg-type]
     if lookup.mistakes:
         raise SpecError("\n".join(mistake.text("the experiment") for mistake in lookup.mistakes), mistakes=lookup.mistakes)
     return ResolvedInputs(experiment=experiment, versions=tuple(lookup.versions), **inputs)
@@ -200,3 +202,14 @@ def _refuse_uneven(lookup: _Lookup, groups: dict[str, Hyperparameters]) -> None:
         if values.global_batch_size % processes:
             problem = f"must divide global_batch_size {values.global_batch_size} of {name!r} (got {processes})"
             lookup.mistakes.append(Mistake("resources.processes", problem, "Every process takes the same number of rows."))
+
+
+def _refuse_endless(lookup: _Lookup, llms: dict[str, LLMSource], groups: dict[str, Hyperparameters]) -> None:
+    """Whatever is learned behind an answer that has no end mark, the model learns to write behind its answers."""
+    if lookup.mistakes:
+        return
+    for llm, group in dict.fromkeys((cell.llm, cell.hyperparameters) for cell in cells(lookup.experiment)):
+        template = TEMPLATES.get(llms[llm].template)
+        if groups[group].train_on_prompt and template and not template.can_train_on_prompt:
+            problem = f"train_on_prompt of {group!r} does not fit {llm!r}: its template {llms[llm].template} has no mark where an earlier answer ends"
+            lookup.mistakes.append(Mistake("", problem, "Remove train_on_prompt, or choose another `template` of the LLM."))

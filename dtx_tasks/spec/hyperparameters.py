@@ -36,6 +36,12 @@ class Hyperparameters(SpecModel):
     cutoff_len: Annotated[int, Field(ge=8)] = 1024
     """A row is cut off after so many tokens. 截断长度"""
 
+    mask_history: bool = False
+    """Of a conversation learn the last answer only; when it is too long the last turn is kept first. 仅学习最后一轮"""
+
+    train_on_prompt: bool = False
+    """Learn the questions too, not only the answers. 学习提问部分"""
+
     lr_scheduler_type: Scheduler = "cosine"
     """How the learning rate falls. 学习率调度器"""
 

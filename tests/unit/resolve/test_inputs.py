@@ -109,6 +109,25 @@ def test_processes_that_do_not_divide_the_batch_are_told(tmp_path: Path, process
     assert told(tmp_path, resources={"processes": processes}) == [f"the experiment: resources.processes: {said}"]
 
 
+@pytest.mark.parametrize(("template", "is_refused"), [("glm4", True), ("chatml", False), ("tokenizer", False)])
+def test_learning_questions_behind_answers_without_an_end_is_told(tmp_path: Path, template: str, is_refused: bool) -> None:
+    """The model would learn to write the next question itself."""
+    matrix = make_matrix(llms=[{"name": "m", "source": "made:tiny-test", "template": template}], hyperparameters=[{"name": "g", "train_on_prompt": True}])
+    if not is_refused:
+        assert found(tmp_path, matrix=matrix).groups["g"].train_on_prompt
+        return
+    said = "train_on_prompt of 'g' does not fit 'm': its template glm4 has no mark where an earlier answer ends."
+    assert told(tmp_path, matrix=matrix) == [f"the experiment: {said} Remove train_on_prompt, or choose another `template` of the LLM."]
+
+
+@pytest.mark.parametrize("option", ["mask_history", "train_on_prompt"])
+def test_options_of_conversations_on_rows_of_another_kind_are_refused(tmp_path: Path, option: str) -> None:
+    """Nothing would come of them."""
+    data = {"name": "d", "format": "text", "train": str(FakeData(tmp_path).jsonl("d.jsonl", [{"text": "a"}]))}
+    lines = told(tmp_path, matrix=make_matrix(datasets=[data, "rows"], hyperparameters=[{"name": "g", option: True}]))
+    assert any(line.startswith("the experiment: matrix.datasets[0].kind: rows of text cannot be trained on yet.") for line in lines)
+
+
 def test_bad_rows_do_not_stop_an_experiment(tmp_path: Path) -> None:
     """The other Datasets are not to suffer."""
     data = {"name": "d", **FakeData(tmp_path).splits("d"), "train": str(FakeData(tmp_path).jsonl("bad.jsonl", [{"instruction": "a"}]))}
