@@ -67,6 +67,7 @@ def make_plan(inputs: ResolvedInputs) -> ExperimentPlan:
         bases=tuple(_base(llm, prepared, common, run) for llm in llms.values()),
         merged=merged,
         leakage="; ".join(_leakage(inputs, datasets)),
+        notes=inputs.notes,
         selection=experiment.selection,
         registered_name=experiment.registered_name or experiment.name.replace("/", "-").replace(":", "-"),
         versions=inputs.versions,

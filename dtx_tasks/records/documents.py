@@ -213,6 +213,8 @@ class ExperimentPlan(Record):
     """Names of jobs that equal an earlier one, and the name of that one."""
     leakage: str
     """How many rows are scored on and learned from too, and why the author allows it; empty where there are none."""
+    notes: tuple[str, ...] = ()
+    """What the author should know and need not change, a sentence without its full stop each."""
     scoring: ScoringDocument
     selection: Selection
     resources: Resources

@@ -50,6 +50,18 @@ def chain_of(group: HyperparameterGroup, known: Mapping[str, HyperparameterGroup
     return chain
 
 
+def val_size_of(group: HyperparameterGroup, known: Mapping[str, HyperparameterGroup]) -> int | float | None:
+    """What a group says of the size of the validation split, or the nearest that it extends.
+
+    Args:
+        group: The group.
+        known: Every group, by name.
+    """
+    chain = chain_of(group, known)
+    links = () if isinstance(chain, Mistake) else chain
+    return next((link.val_size for link in links if "val_size" in link.model_fields_set), None)
+
+
 def _refused(named: dict[str, object]) -> Mistake | None:
     adapters = sorted(LORA_ONLY & named.keys())
     if named.get("finetuning_type") == "full" and adapters:
