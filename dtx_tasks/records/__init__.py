@@ -4,6 +4,7 @@ from dtx_tasks.records.base import Record, canonical_json, digest_of
 from dtx_tasks.records.documents import (
     BaseDocument,
     DatasetSource,
+    EncodeOptions,
     ExperimentPlan,
     FileSource,
     FinetuneJob,
@@ -41,6 +42,7 @@ __all__ = [
     "BestVersion",
     "CandidateEvidence",
     "DatasetSource",
+    "EncodeOptions",
     "ExperimentPlan",
     "FailureRecord",
     "FetchedLLM",

@@ -50,10 +50,25 @@ def chain_of(group: HyperparameterGroup, known: Mapping[str, HyperparameterGroup
     return chain
 
 
+def val_size_of(group: HyperparameterGroup, known: Mapping[str, HyperparameterGroup]) -> int | float | None:
+    """What a group says of the size of the validation split, or the nearest that it extends.
+
+    Args:
+        group: The group.
+        known: Every group, by name.
+    """
+    chain = chain_of(group, known)
+    links = () if isinstance(chain, Mistake) else chain
+    return next((link.val_size for link in links if "val_size" in link.model_fields_set), None)
+
+
 def _refused(named: dict[str, object]) -> Mistake | None:
     adapters = sorted(LORA_ONLY & named.keys())
     if named.get("finetuning_type") == "full" and adapters:
         return Mistake(f".{adapters[0]}", "has no effect with finetuning_type: full", "Remove it, or train with finetuning_type: lora.")
+    if named.get("mask_history") and named.get("train_on_prompt"):
+        said = "does not go together with train_on_prompt: one learns less of a conversation, the other all of it"
+        return Mistake(".mask_history", said, "Remove one of them.")
     micro, total = named.get("per_device_train_batch_size"), named.get("global_batch_size", Hyperparameters().global_batch_size)
     if isinstance(micro, int) and isinstance(total, int) and total % micro:
         return Mistake(".per_device_train_batch_size", f"must divide global_batch_size {total} (got {micro})", "Accumulation takes whole steps.")

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Discriminator, Field, Tag
 
-from dtx_tasks.spec.base import Name, SpecModel
+from dtx_tasks.spec.base import ROW_COUNT, ROW_SHARE, Name, SpecModel
+from dtx_tasks.spec.dataset import RowCount, RowShare
 
 Scheduler = Literal["linear", "cosine", "constant", "constant_with_warmup", "inverse_sqrt"]
 Share = Annotated[float, Field(ge=0, lt=1)]
+
+
+def _kind_of_size(value: Any) -> str:
+    return ROW_COUNT if isinstance(value, int) else ROW_SHARE
+
+
+ValidationSize = Annotated[Annotated[RowCount, Tag(ROW_COUNT)] | Annotated[RowShare, Tag(ROW_SHARE)], Discriminator(_kind_of_size)]
 
 
 class Hyperparameters(SpecModel):
@@ -35,6 +43,12 @@ class Hyperparameters(SpecModel):
 
     cutoff_len: Annotated[int, Field(ge=8)] = 1024
     """A row is cut off after so many tokens. 截断长度"""
+
+    mask_history: bool = False
+    """Of a conversation learn the last answer only; when it is too long the last turn is kept first. 仅学习最后一轮"""
+
+    train_on_prompt: bool = False
+    """Learn the questions too, not only the answers. 学习提问部分"""
 
     lr_scheduler_type: Scheduler = "cosine"
     """How the learning rate falls. 学习率调度器"""
@@ -87,6 +101,9 @@ class HyperparameterGroup(Hyperparameters):
 
     extends: Name | None = None
     """The group whose values count wherever this one names none. 继承自"""
+
+    val_size: ValidationSize | None = None
+    """A share (0.1) or a number (200) of rows to validate on: the same in all groups, and moved to `validation` of their Datasets. 验证集比例"""
 
     def own_values(self) -> dict[str, object]:
         """What this group itself names, without what it extends."""
