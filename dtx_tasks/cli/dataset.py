@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from importlib.util import find_spec
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,19 +14,23 @@ import yaml
 from rich.console import Console
 
 from dtx_tasks.catalog import config_folder, load_catalog
-from dtx_tasks.cli.rows import report_table, shown_row
+from dtx_tasks.cli.rows import legend, report_table, seen_row, shown_row
 from dtx_tasks.dataset import RowFile, SplitRows, check_dataset, detect, imported
-from dtx_tasks.errors import SpecError, nearest
+from dtx_tasks.errors import DataError, Mistake, SpecError, nearest
 from dtx_tasks.extension import rewriter
-from dtx_tasks.resolve import Allowed, dataset_parts, definition_mistakes, resolve_plugins
-from dtx_tasks.spec import Dataset, Format, Kind, Split, load_text, parse, reading_of
+from dtx_tasks.plan import encode_options
+from dtx_tasks.resolve import Allowed, dataset_parts, definition_mistakes, merged_values, resolve_plugins
+from dtx_tasks.spec import Dataset, Format, HyperparameterGroup, Kind, Split, load_text, parse, reading_of
 from dtx_tasks.spec.llm import Template
 from dtx_tasks.spec.load import SpecDocument
+from dtx_tasks.template import TOKENIZERS_OWN
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from dtx_tasks.dataset import Measured, Part, Rewrite, Row
+    from dtx_tasks.prepare.measure import SeenRow
+    from dtx_tasks.records import EncodeOptions
     from dtx_tasks.spec import Reading
 
 WRONG_ROWS = 2
@@ -33,6 +39,11 @@ Where = Annotated[str, typer.Argument(help="A file of rows, the YAML of a Datase
 AsFormat = Annotated[Format | None, typer.Option("--format", help="How a row is laid out; by default what its first rows look like.")]
 OfKind = Annotated[Kind | None, typer.Option("--kind", help="What a row holds; by default what its first rows look like.")]
 ColumnNames = Annotated[list[str] | None, typer.Option("--column", help="PART=COLUMN, such as instruction=question; several times if need be.")]
+TokenizerFolder = Annotated[Path | None, typer.Option("--tokenizer", help="A folder with a tokenizer: rows as the model sees them. Needs transformers.")]
+TemplateName = Annotated[Template | None, typer.Option("--template", help="What writes conversations; the tokenizer's own by default.")]
+CutoffLen = Annotated[int | None, typer.Option("--cutoff-len", min=8, help="The length limit in tokens; 1024 by default.")]
+MaskHistory = Annotated[bool, typer.Option("--mask-history", help="Of a conversation only the last answer is learned.")]
+TrainOnPrompt = Annotated[bool, typer.Option("--train-on-prompt", help="Questions are learned too.")]
 TagWords = Annotated[list[str] | None, typer.Option("--tag", help="PART=WORD, such as user=customer; several times if need be.")]
 
 
@@ -48,15 +59,18 @@ def check(
     kind: OfKind = None,
     column: ColumnNames = None,
     tag: TagWords = None,
-    tokenizer: Annotated[Path | None, typer.Option(help="A folder with a tokenizer: counts tokens, and rows that are cut off. Needs transformers.")] = None,
-    template: Annotated[Template, typer.Option(help="The template to count with; `tokenizer` is the tokenizer's own.")] = "tokenizer",
-    cutoff_len: Annotated[int, typer.Option(min=8, help="The length limit in tokens.")] = 1024,
+    tokenizer: TokenizerFolder = None,
+    template: TemplateName = None,
+    cutoff_len: CutoffLen = None,
+    mask_history: MaskHistory = False,
+    train_on_prompt: TrainOnPrompt = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
     html: Annotated[Path | None, typer.Option(help="Write the report as a page.")] = None,
 ) -> None:
     """Read every row, and say what is wrong with which; ends with 2 where a row cannot be used."""
     found = _found(where, row_format, kind, column, tag)
-    measure = _measure(tokenizer, template, cutoff_len) if tokenizer else None
+    view = _view(tokenizer, template, cutoff_len, mask_history=mask_history, train_on_prompt=train_on_prompt)
+    measure = view.measure(found.reading.kind) if view else None
     report = check_dataset(found.dataset.name, found.parts, found.reading, found.dataset.split_seed, measure, found.rewrite)
     if as_json:
         typer.echo(json.dumps(report.as_dict(), indent=1, ensure_ascii=False))
@@ -77,19 +91,24 @@ def preview(
     kind: OfKind = None,
     column: ColumnNames = None,
     tag: TagWords = None,
+    tokenizer: TokenizerFolder = None,
+    template: TemplateName = None,
+    cutoff_len: CutoffLen = None,
+    mask_history: MaskHistory = False,
+    train_on_prompt: TrainOnPrompt = False,
 ) -> None:
-    """Show the first rows as the conversations that they stand for."""
+    """Show the first rows as the conversations that they stand for; with a tokenizer as the text that a model sees, and what it learns of it."""
     found = _found(where, row_format, kind, column, tag)
     if split not in found.parts:
         raise SpecError(f"{found.dataset.name} has no {split} split.", f"It has {', '.join(found.parts)}.")
-    console, num_shown = Console(), 0
-    for row in _rows(found, split):
-        console.print(shown_row(row))
-        num_shown += 1
-        if num_shown == number:
-            return
-    if not num_shown:
+    view = _view(tokenizer, template, cutoff_len, mask_history=mask_history, train_on_prompt=train_on_prompt)
+    rows = list(islice(_rows(found, split), number))
+    if not rows:
         raise SpecError(f"{where} has no row that can be shown.", "`dtx dataset check` says why.")
+    if view:
+        _show_seen(rows, view.see(found.reading.kind), view.options.cutoff_len)
+    else:
+        Console().print(*map(shown_row, rows), sep="\n")
 
 
 def import_registry(
@@ -197,10 +216,58 @@ def _rows(found: _Found, split: Split) -> Any:
     return RowFile(found.parts[split].path, found.parts[split].label, found.reading, found.rewrite)
 
 
-def _measure(folder: Path, template: Template, cutoff_len: int) -> Callable[[Row], Measured]:
-    """What a tokenizer makes of a row; transformers is imported only where it is asked for."""
-    try:
+def _show_seen(rows: list[Row], see: Callable[[Row], SeenRow], cutoff_len: int) -> None:
+    console = Console()
+    has_colours = console.is_terminal and not console.no_color
+    console.print(legend(has_colours=has_colours))
+    for row in rows:
+        try:
+            seen: SeenRow | DataError = see(row)
+        except DataError as error:
+            seen = error
+        # A line of the text stays a line, however long it is.
+        console.print(seen_row(row, seen, cutoff_len, has_colours=has_colours), soft_wrap=True)
+
+
+@dataclass(frozen=True)
+class _View:
+    """How a model sees rows; transformers is imported only where it is asked for."""
+
+    tokenizer: Path
+    template: Template
+    options: EncodeOptions
+
+    def measure(self, kind: Kind) -> Callable[[Row], Measured]:
+        """What counts the tokens of rows of a kind."""
+        _refuse_unseen(kind)
         from dtx_tasks.prepare.measure import measure_with
-    except ImportError:
-        raise SpecError("Counting tokens needs transformers, which is not installed here.", "Install dtx-tasks[train], or leave --tokenizer out.") from None
-    return measure_with(folder, template, cutoff_len)
+
+        return measure_with(self.tokenizer, self.template, self.options)
+
+    def see(self, kind: Kind) -> Callable[[Row], SeenRow]:
+        """What shows rows of a kind."""
+        _refuse_unseen(kind)
+        from dtx_tasks.prepare.measure import see_with
+
+        return see_with(self.tokenizer, self.template, self.options)
+
+
+def _refuse_unseen(kind: Kind) -> None:
+    if kind != "conversations":
+        raise SpecError(f"Rows of {kind} cannot be trained on yet, so that no template writes them.", "Leave --tokenizer out.")
+    if find_spec("transformers") is None:
+        raise SpecError("A tokenizer needs transformers, which is not installed here.", "Install dtx-tasks[train], or leave --tokenizer out.")
+
+
+def _view(tokenizer: Path | None, template: Template | None, cutoff_len: int | None, **switches: bool) -> _View | None:
+    """What the options ask for, refused as a hyperparameter group with these values would be."""
+    given = {name: value for name, value in {"cutoff_len": cutoff_len, **switches}.items() if value}
+    if tokenizer is None:
+        named = [f"--{name.replace('_', '-')}" for name in (*(["template"] if template else []), *given)]
+        if named:
+            raise SpecError(f"{named[0]} means nothing without --tokenizer.", "Name a folder with a tokenizer, or leave it out.")
+        return None
+    values = merged_values(HyperparameterGroup.model_validate({"name": "options", **given}), {})
+    if isinstance(values, Mistake):
+        raise SpecError(values.text("the options"))
+    return _View(tokenizer, template or TOKENIZERS_OWN, encode_options(values))

@@ -14,7 +14,7 @@ from dtx_tasks.cli.experiment import SpecFile, read_spec
 from dtx_tasks.cli.handover import hand_over
 from dtx_tasks.cli.progress import ENDED, measure, plan_of
 from dtx_tasks.cli.tables import leaderboard as leaderboard_table
-from dtx_tasks.cli.tables import time_table
+from dtx_tasks.cli.tables import time_table, told_of
 from dtx_tasks.entrypoints.documents import find_run
 from dtx_tasks.entrypoints.planning import plan_document
 from dtx_tasks.errors import DtxError, SpecError
@@ -73,7 +73,7 @@ def submit(
         run_id = airflow.trigger(DAG_ID, hand_over(document.data, plan, file.resolve().parent, root()))
         url = f"{airflow.base_url}/dags/{DAG_ID}/runs/{run_id}"
         if not as_json:
-            typer.echo(f"Started {run_id}: {len(plan.jobs)} jobs, plan {plan.plan_id}.\n{url}")
+            typer.echo("\n".join([f"Started {run_id}: {len(plan.jobs)} jobs, plan {plan.plan_id}.", *told_of(plan), url]))
         if not wait:
             if as_json:
                 typer.echo(json.dumps({"run_id": run_id, "plan_id": plan.plan_id, "url": url}))

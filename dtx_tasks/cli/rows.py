@@ -11,13 +11,19 @@ from rich.table import Table
 from rich.text import Text
 
 from dtx_tasks.dataset import CODES
+from dtx_tasks.errors import DataError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from dtx_tasks.dataset import DatasetReport, Message, Row
+    from dtx_tasks.prepare.measure import SeenRow
 
 COLOURS = {"error": "red", "warning": "yellow"}
+LEARNED = "black on green"
+MARKS = "⟦", "⟧"
+"""Around what is learned, where there are no colours."""
+
 ROLE_COLOURS = {"system": "magenta", "user": "cyan", "assistant": "green", "tool": "yellow"}
 
 
@@ -69,6 +75,35 @@ def shown_row(row: Row) -> RenderableType:
     parts += [Text(f"tools: {', '.join(names)}", style="bold")] if names else []
     parts += [Text(f"{part}: {', '.join(paths)}", style="bold") for part, paths in row.files.items()]
     return Panel(Group(*parts), title=f"line {row.line}", title_align="left")
+
+
+def legend(*, has_colours: bool) -> Text:
+    """How what is learned looks."""
+    return Text.assemble(_piece("This is learned", True, has_colours=has_colours), ", the rest is not.")
+
+
+def seen_row(row: Row, seen: SeenRow | DataError, cutoff_len: int, *, has_colours: bool) -> RenderableType:
+    """One row as the model sees it.
+
+    Args:
+        row: The row.
+        seen: What the tokenizer makes of it, or why nothing of it can be learned.
+        cutoff_len: Where it is cut off.
+        has_colours: Whether the screen shows colours.
+    """
+    if isinstance(seen, DataError):
+        return Text(f"line {row.line}: {seen}\n", style=COLOURS["warning"])
+    measured = seen.measured
+    cut = f", cut off at {cutoff_len}" if measured.is_truncated else ""
+    share = measured.num_trained_tokens / measured.num_tokens
+    title = f"line {row.line}: {measured.num_tokens} tokens, {measured.num_trained_tokens} of them learned ({share:.1%}){cut}\n"
+    return Text.assemble((title, "bold"), *(_piece(text, is_learned, has_colours=has_colours) for text, is_learned in seen.pieces), "\n")
+
+
+def _piece(text: str, is_learned: bool, *, has_colours: bool) -> Text:
+    if has_colours:
+        return Text(text, style=LEARNED if is_learned else "")
+    return Text(text.join(MARKS) if is_learned else text)
 
 
 def _turn(message: Message, name: str = "") -> Text:

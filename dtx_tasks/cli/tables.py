@@ -32,18 +32,26 @@ def plan_table(plan: ExperimentPlan, reused: Collection[str], seconds: float) ->
     for job in plan.jobs:
         state = "reused" if job.job_id in reused else "to train"
         table.add_row(Text(job.name), job.job_id, str(job.num_steps), f"~{job.num_tokens:,}", state)
-    rewritten = [dataset for dataset in plan.datasets if dataset.plugins]
     trained = len(plan.jobs) - len(set(reused))
     lines = [
         f"{len(plan.jobs)} jobs in {len(plan.packs)} packs, {trained} to train and {len(plan.jobs) - trained} reused; {len(plan.bases)} bases to compare with.",
         f"{len(plan.prepared)} prepared datasets; {plan.parallelism} packs at a time; about {shown_time(seconds)}.",
         *([f"From the catalog: {', '.join(used.label for used in plan.versions)}."] if plan.versions else []),
         *(f"{name} {'is named twice' if name == first else f'equals {first}'}: done once." for name, first in plan.merged.items()),
+        *told_of(plan),
+    ]
+    return Group(table, *(Text(line) for line in lines))
+
+
+def told_of(plan: ExperimentPlan) -> list[str]:
+    """What the author of a plan should know before it is run."""
+    rewritten = [dataset for dataset in plan.datasets if dataset.plugins]
+    return [
         *([f"{plan.leakage}."] if plan.leakage else []),
+        *(f"{note}." for note in plan.notes),
         *(f"{dataset.name} is counted before its plugins run: {', '.join(plugin.label for plugin in dataset.plugins)}." for dataset in rewritten),
         *(f"{dataset.name} has bad rows and will fail: {dataset.problem}" for dataset in plan.datasets if dataset.problem),
     ]
-    return Group(table, *(Text(line) for line in lines))
 
 
 def leaderboard(verdict: BestVersion) -> RenderableType:

@@ -6,14 +6,22 @@ and the share of bins in which two signatures agree estimates the Jaccard simila
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from dtx_tasks.dataset.repeats import LeakedRow
+from dtx_tasks.spec import HELD_OUT
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
+
+    from dtx_tasks.dataset.splits import Scan
+    from dtx_tasks.spec import Split
 
     Hashes = NDArray[np.uint64]
     Signature = NDArray[np.uint32]
@@ -72,6 +80,27 @@ def near_pairs(known: Signature, asked: Signature) -> Iterator[tuple[int, int, f
             if similarity >= NEAR and similarity > found.get(index, (0, 0.0))[1]:
                 found[index] = (other, similarity)
     yield from ((index, *found[index]) for index in sorted(found))
+
+
+def nearly_leaked(datasets: Mapping[str, Mapping[Split, Scan]], signatures: Mapping[str, Mapping[Split, Signature]]) -> list[LeakedRow]:
+    """The rows to score on that are almost the same as one of the train split of any Dataset; those that are the same are `leaked_rows`.
+
+    Args:
+        datasets: The splits of each Dataset of an experiment.
+        signatures: Of the same rows.
+    """
+    trains = [splits["train"] for splits in datasets.values()]
+    starts = [0, *accumulate(len(train.ids) for train in trains)]
+    known = np.concatenate([np.empty((0, NUM_BINS), np.uint32), *(signatures[name]["train"] for name in datasets)])
+    learned = {row_id for train in trains for row_id in train.ids}
+    found: dict[int, LeakedRow] = {}
+    for name, split, scan in ((name, split, scan) for name, splits in datasets.items() for split, scan in splits.items() if split in HELD_OUT):
+        for row, other, similarity in near_pairs(known, signatures[name][split]):
+            if scan.ids[row] not in learned:
+                number = bisect_right(starts, other) - 1
+                line = trains[number].lines[other - starts[number]]
+                found.setdefault(scan.ids[row], LeakedRow(scan.label, scan.lines[row], trains[number].label, line, similarity))
+    return list(found.values())
 
 
 def _same_band(known: Signature, asked: Signature, band: int) -> Iterator[tuple[int, int]]:

@@ -14,7 +14,6 @@ from dtx_tasks.dataset.findings import CODES, Findings
 from dtx_tasks.dataset.repeats import leaked_rows, repeated_rows
 from dtx_tasks.dataset.splits import SplitRows
 from dtx_tasks.errors import DataError
-from dtx_tasks.spec import HELD_OUT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -200,21 +199,16 @@ def _add_repeats(findings: Findings, scans: Mapping[Split, Scan]) -> None:
 
 
 def _add_near(findings: Findings, scans: Mapping[Split, Scan], signatures: Mapping[Split, Signature]) -> None:
-    from dtx_tasks.dataset.near import near_pairs
+    from dtx_tasks.dataset.near import near_pairs, nearly_leaked
 
     for split, scan in scans.items():
         for row, other, similarity in near_pairs(signatures[split], signatures[split]):
             if scan.ids[row] != scan.ids[other]:
                 said = f"is almost the same as that of line {scan.lines[other]} (similarity about {similarity:.2f})"
                 findings.add(Problem("row", "near_duplicate", said, "Remove one, unless they differ in what matters.").at(scan.label, scan.lines[row]))
-    learned = set(scans["train"].ids) if "train" in scans else set()
-    for split in (split for split in HELD_OUT if learned and split in scans):
-        scan = scans[split]
-        for row, other, similarity in near_pairs(signatures["train"], signatures[split]):
-            if scan.ids[row] not in learned:
-                place = f"{scans['train'].label}:{scans['train'].lines[other]}"
-                said = f"is almost the same as one that is learned from, {place} (similarity about {similarity:.2f})"
-                findings.add(Problem("row", "near_leakage", said, "Remove one, unless they differ in what matters.").at(scan.label, scan.lines[row]))
+    for leak in nearly_leaked({"": scans}, {"": signatures}) if "train" in scans else ():
+        said = f"is almost the same as one that is learned from, {leak.train_file}:{leak.train_line} (similarity about {leak.similarity:.2f})"
+        findings.add(Problem("row", "near_leakage", said, "Remove one, unless they differ in what matters.").at(leak.file, leak.line))
 
 
 def _add_totals(findings: Findings, label: str, found: Statistics) -> None:

@@ -1,9 +1,21 @@
 """From resolved inputs to a plan: jobs with identities, de-duplicated, in packs. Pure: no I/O, no clock, no chance."""
 
 from dtx_tasks.plan.estimate import estimate_s
-from dtx_tasks.plan.identity import CODE_VERSIONS
+from dtx_tasks.plan.identity import CODE_VERSIONS, encode_options
 from dtx_tasks.plan.inputs import ResolvedInputs
-from dtx_tasks.plan.make import make_plan, with_rows
+from dtx_tasks.plan.make import cells, make_plan, with_rows
 from dtx_tasks.plan.rules import KINDS_OF_STAGES, Case, advice, broken_rules
 
-__all__ = ["CODE_VERSIONS", "KINDS_OF_STAGES", "Case", "ResolvedInputs", "advice", "broken_rules", "estimate_s", "make_plan", "with_rows"]
+__all__ = [
+    "CODE_VERSIONS",
+    "KINDS_OF_STAGES",
+    "Case",
+    "ResolvedInputs",
+    "advice",
+    "broken_rules",
+    "cells",
+    "encode_options",
+    "estimate_s",
+    "make_plan",
+    "with_rows",
+]

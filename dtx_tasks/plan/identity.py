@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from dtx_tasks.records import digest_of
+from dtx_tasks.records import EncodeOptions, digest_of
 from dtx_tasks.spec import Hyperparameters, idle
 from dtx_tasks.spec.hyperparameters import WITHOUT_EFFECT
 
@@ -18,9 +18,15 @@ CODE_VERSIONS = {"fetch": 1, "prepare": 2, "train": 1, "score": 2, "select": 1, 
 """Raised by hand when a stage's code changes its result: everything it made is then made again."""
 
 
-def prepared_id(llm: LLMSource, dataset: DatasetSource, cutoff_len: int) -> str:
-    """Of a PreparedDataset: rows, mapping, tokenizer, template and length."""
-    return digest_of(["prepared", CODE_VERSIONS["prepare"], llm.revision, llm.template, dataset.digest, cutoff_len])
+def prepared_id(llm: LLMSource, dataset: DatasetSource, options: EncodeOptions) -> str:
+    """Of a PreparedDataset: rows, mapping, tokenizer, template, length and what is learned of a row."""
+    switched_on = [name for name, value in options if value is True]
+    return digest_of(["prepared", CODE_VERSIONS["prepare"], llm.revision, llm.template, dataset.digest, options.cutoff_len, *switched_on])
+
+
+def encode_options(values: Hyperparameters) -> EncodeOptions:
+    """The hyperparameters that a row is prepared by."""
+    return EncodeOptions(**values.model_dump(include=set(EncodeOptions.model_fields)))
 
 
 def job_id(llm: LLMSource, dataset: DatasetSource, values: Hyperparameters, seed: int) -> str:

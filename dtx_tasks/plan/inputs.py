@@ -17,3 +17,5 @@ class ResolvedInputs(Record):
     versions: tuple[ResourceVersion, ...] = ()
     num_leaked_rows: int = 0
     """Rows that are scored on and learned from too: the experiment allows it, or there are none."""
+    notes: tuple[str, ...] = ()
+    """What the author should know and need not change, a sentence without its full stop each."""

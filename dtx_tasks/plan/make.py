@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from dtx_tasks.errors import Mistake, SpecError
 from dtx_tasks.plan.fit import unfit
-from dtx_tasks.plan.identity import job_id, plan_id, prepared_id, scoring_id
+from dtx_tasks.plan.identity import encode_options, job_id, plan_id, prepared_id, scoring_id
 from dtx_tasks.records import BaseDocument, ExperimentPlan, FinetuneJob, Pack, PrepareDocument, ScoringDocument, digest_of, slug
 
 if TYPE_CHECKING:
@@ -72,6 +72,7 @@ def make_plan(inputs: ResolvedInputs) -> ExperimentPlan:
         bases=tuple(_base(llm, prepared, common, run) for llm in llms.values()),
         merged=merged,
         leakage="; ".join(_leakage(inputs, datasets)),
+        notes=inputs.notes,
         selection=experiment.selection,
         registered_name=experiment.registered_name or experiment.name.replace("/", "-").replace(":", "-"),
         versions=inputs.versions,
@@ -160,7 +161,7 @@ def _job(named: tuple[Cell, str], inputs: ResolvedInputs) -> FinetuneJob:
         llm=llm,
         dataset_name=dataset.name,
         group_name=cell.hyperparameters,
-        prepared_id=prepared_id(llm, dataset, values.cutoff_len),
+        prepared_id=prepared_id(llm, dataset, encode_options(values)),
         hyperparameters=values,
         seed=cell.seed,
         num_steps=steps,
@@ -199,7 +200,7 @@ def _prepared(jobs: list[FinetuneJob], inputs: ResolvedInputs, common: dict[str,
                 prepared_id=job.prepared_id,
                 llm=job.llm,
                 dataset=dataset,
-                cutoff_len=job.hyperparameters.cutoff_len,
+                options=encode_options(job.hyperparameters),
             ),
         )
     return tuple(documents.values())

@@ -12,23 +12,24 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from dtx_tasks.dataset import Row
+    from dtx_tasks.records import EncodeOptions
     from dtx_tasks.template.render import Tokenizer
 
 
-def encoded_row(tokenizer: Tokenizer, row: Row, cutoff_len: int) -> Encoded:
+def encoded_row(tokenizer: Tokenizer, row: Row, options: EncodeOptions) -> Encoded:
     """Tokenises a conversation.
 
     Args:
         tokenizer: After `adapt`.
         row: A conversation.
-        cutoff_len: The most tokens.
+        options: How long it may be, and what of it is learned.
 
     Raises:
         DataError: The template cannot write it, or nothing of the answer would be learned.
     """
-    encoded = encode(tokenizer, row.messages, row.tools, cutoff_len=cutoff_len)
+    encoded = encode(tokenizer, row.messages, row.tools, **dict(options))
     if not num_trained_tokens(encoded):
-        problem = f"nothing of the answer is left at a cutoff_len of {cutoff_len}."
+        problem = f"nothing of the answer is left at a cutoff_len of {options.cutoff_len}."
         raise DataError(problem, "Nothing would be learned: raise cutoff_len, or shorten the question.")
     return encoded
 

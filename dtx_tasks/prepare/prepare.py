@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from dtx_tasks.dataset import Row
-    from dtx_tasks.records import DatasetSource
+    from dtx_tasks.records import DatasetSource, EncodeOptions
     from dtx_tasks.spec import Split
     from dtx_tasks.storage import Claim
     from dtx_tasks.template import Encoded
@@ -127,16 +127,16 @@ def _write_train(rows: Iterator[Row], tokenizer: Tokenizer, document: PrepareDoc
     totals = _Totals()
     with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_stream(sink, TRAIN_SCHEMA) as writer:
         for batch in iter(lambda: list(islice(rows, BATCH_ROWS)), []):
-            encoded = [_encoded(tokenizer, row, document.cutoff_len, label) for row in batch]
+            encoded = [_encoded(tokenizer, row, document.options, label) for row in batch]
             totals.add(encoded)
             columns = [pa.array([getattr(row, name) for row in encoded], TRAIN_SCHEMA.field(name).type) for name in TRAIN_SCHEMA.names]
             writer.write_batch(pa.record_batch(columns, TRAIN_SCHEMA))
     return totals.statistics()
 
 
-def _encoded(tokenizer: Tokenizer, row: Row, cutoff_len: int, label: str) -> Encoded:
+def _encoded(tokenizer: Tokenizer, row: Row, options: EncodeOptions, label: str) -> Encoded:
     with told_with_place(label, row):
-        return encoded_row(tokenizer, row, cutoff_len)
+        return encoded_row(tokenizer, row, options)
 
 
 @dataclass

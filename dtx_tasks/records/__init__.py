@@ -4,6 +4,7 @@ from dtx_tasks.records.base import Record, canonical_json, digest_of
 from dtx_tasks.records.documents import (
     BaseDocument,
     DatasetSource,
+    EncodeOptions,
     ExperimentPlan,
     FileSource,
     FinetuneJob,
@@ -43,6 +44,7 @@ __all__ = [
     "BestVersion",
     "CandidateEvidence",
     "DatasetSource",
+    "EncodeOptions",
     "ExperimentPlan",
     "FailureRecord",
     "FetchedLLM",

@@ -129,13 +129,24 @@ class StageDocument(Record):
     """What a person reads in the grid: a slug and an id."""
 
 
+class EncodeOptions(Record):
+    """How a conversation becomes token ids and labels."""
+
+    cutoff_len: int
+    """The most tokens of a row."""
+    mask_history: bool = False
+    """Only the last answer is learned, and of a conversation that is too long the last turns are kept first."""
+    train_on_prompt: bool = False
+    """Questions are learned too."""
+
+
 class PrepareDocument(StageDocument):
     """Prepare one Dataset for one tokenizer and template."""
 
     prepared_id: str
     llm: LLMSource
     dataset: DatasetSource
-    cutoff_len: int
+    options: EncodeOptions
 
 
 class ScoringDocument(Record):
@@ -202,6 +213,8 @@ class ExperimentPlan(Record):
     """Names of jobs that equal an earlier one, and the name of that one."""
     leakage: str
     """How many rows are scored on and learned from too, and why the author allows it; empty where there are none."""
+    notes: tuple[str, ...] = ()
+    """What the author should know and need not change, a sentence without its full stop each."""
     scoring: ScoringDocument
     selection: Selection
     resources: Resources

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from dtx_tasks.records.base import Record
 from dtx_tasks.records.documents import PluginSource, ResourceVersion
 from dtx_tasks.spec import Split

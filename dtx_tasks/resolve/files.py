@@ -15,12 +15,18 @@ from dtx_tasks.spec import SPLITS, Subset, misfits, reading_of
 from dtx_tasks.storage import DownloadError, bring_file, bring_page, is_remote, is_web, manifest, manifest_of, sha256_of
 
 if TYPE_CHECKING:
-    from dtx_tasks.dataset import Scan
+    from dtx_tasks.dataset import Row, Scan
+    from dtx_tasks.dataset.near import Signature
     from dtx_tasks.records import PluginSource
     from dtx_tasks.resolve.plugins import Counts
     from dtx_tasks.spec import LLM, Dataset, Split
 
 MADE = "made:"
+
+MOST_ROWS, MOST_CHARACTERS = 100_000, 50_000_000
+"""Of a Dataset whose rows are compared when an experiment is planned: some 5 s of one core, and 25 MB (measured)."""
+
+TOO_LARGE = f"more than {MOST_ROWS:,} rows or {MOST_CHARACTERS:,} characters"
 
 
 @dataclass(frozen=True)
@@ -141,10 +147,43 @@ class ResolvedDataset:
     Attributes:
         source: What the plan takes on.
         scans: Every split's rows by their hashes; of train only those that are learned from. None where plugins will make the rows.
+        signatures: The same rows by what tells that they are almost the same. None where there are too many of them, or they are not known.
     """
 
     source: DatasetSource
     scans: dict[Split, Scan] | None
+    signatures: dict[Split, Signature] | None = None
+
+
+class _Seen:
+    """What is noted of each row while it is read."""
+
+    def __init__(self) -> None:
+        # Airflow's parser imports this module, and should not wait for numpy.
+        from dtx_tasks.dataset.near import Signatures
+
+        self.has_files = False
+        self._num_rows = self._num_characters = 0
+        self._signatures: dict[Split, Signatures] | None = {split: Signatures() for split in SPLITS}
+
+    def look(self, split: Split, row: Row) -> None:
+        """Takes the row of a file, by the split that the file is of."""
+        self.has_files |= bool(row.files)
+        if self._signatures is None:
+            return
+        texts = row.texts
+        self._num_rows += 1
+        self._num_characters += sum(map(len, texts))
+        if self._num_rows > MOST_ROWS or self._num_characters > MOST_CHARACTERS:
+            self._signatures = None
+        else:
+            self._signatures[split].add(texts)
+
+    def signatures(self, parts: dict[Split, Part], rows: SplitRows) -> dict[Split, Signature] | None:
+        """Of each split, in the order of its rows."""
+        if self._signatures is None:
+            return None
+        return {split: self._signatures["train" if part.portion is not None else split].array()[rows.numbers(split)] for split, part in parts.items()}
 
 
 def resolve_dataset(dataset: Dataset, allowed: Allowed) -> ResolvedDataset | list[Mistake]:
@@ -163,14 +202,17 @@ def resolve_dataset(dataset: Dataset, allowed: Allowed) -> ResolvedDataset | lis
     if plugins:
         counts, problem = counted(parts, reading)
         return ResolvedDataset(_source(dataset, parts, counts, problem, plugins), None)
-    rows, has_files = SplitRows(parts, reading, dataset.split_seed), set[bool]()
-    scans = rows.scan(lambda _, row: has_files.add(bool(row.files)))
-    if True in has_files:
+    rows, seen = SplitRows(parts, reading, dataset.split_seed), _Seen()
+    scans = rows.scan(seen.look)
+    if seen.has_files:
         remedy = "`dtx dataset check` checks such rows; leave the columns out, `images: false`, to learn from their text alone."
         return [Mistake(".columns", "its rows have images, videos or audios, which cannot be trained on yet", remedy)]
     problem = next((findings.first_error for findings in rows.findings.values() if findings.num_errors), "")
     source = _source(dataset, parts, {split: (len(scan.ids), sum(scan.lengths)) for split, scan in scans.items()}, problem)
-    return ResolvedDataset(source, {**scans, "train": scans["train"].first(dataset.max_samples)})
+    signatures = seen.signatures(parts, rows)
+    if signatures:
+        signatures["train"] = signatures["train"][: dataset.max_samples]
+    return ResolvedDataset(source, {**scans, "train": scans["train"].first(dataset.max_samples)}, signatures)
 
 
 def _source(dataset: Dataset, parts: dict[Split, Part], counts: dict[Split, Counts], problem: str, plugins: tuple[PluginSource, ...] = ()) -> DatasetSource:

@@ -49,11 +49,26 @@ def chain_of(group: HyperparameterGroup, known: Mapping[str, HyperparameterGroup
     return chain
 
 
+def val_size_of(group: HyperparameterGroup, known: Mapping[str, HyperparameterGroup]) -> int | float | None:
+    """What a group says of the size of the validation split, or the nearest that it extends.
+
+    Args:
+        group: The group.
+        known: Every group, by name.
+    """
+    chain = chain_of(group, known)
+    links = () if isinstance(chain, Mistake) else chain
+    return next((link.val_size for link in links if "val_size" in link.model_fields_set), None)
+
+
 def _refused(named: dict[str, object]) -> Mistake | None:
     values = Hyperparameters.model_validate(named)
     idle = next(iter(idle_mistakes(values, named.keys())), None)
     if idle:
         return idle
+    if values.mask_history and values.train_on_prompt:
+        said = "does not go together with train_on_prompt: one learns less of a conversation, the other all of it"
+        return Mistake(".mask_history", said, "Remove one of them.")
     micro, total = values.per_device_train_batch_size, values.global_batch_size
     if micro and total % micro:
         return Mistake(".per_device_train_batch_size", f"must divide global_batch_size {total} (got {micro})", "Accumulation takes whole steps.")

@@ -11,15 +11,17 @@ from dtx_tasks.catalog import DATASETS, GROUPS, LLMS, SCORINGS, content_of, dige
 from dtx_tasks.catalog.backend import load_backend
 from dtx_tasks.dataset import leaked_rows
 from dtx_tasks.errors import Mistake, SpecError, nearest
-from dtx_tasks.plan import Case, ResolvedInputs, broken_rules
+from dtx_tasks.plan import Case, ResolvedInputs, advice, broken_rules, cells
 from dtx_tasks.records import Layout, ResourceVersion
 from dtx_tasks.resolve.files import Allowed, resolve_dataset, resolve_llm
-from dtx_tasks.resolve.groups import chain_of, merged_values
+from dtx_tasks.resolve.groups import chain_of, merged_values, val_size_of
+from dtx_tasks.resolve.leakage import near_leakage
 from dtx_tasks.resolve.own import OwnFiles, files_of
 from dtx_tasks.resolve.references import Referred, referred
 from dtx_tasks.settings import root
 from dtx_tasks.spec import LLM, Dataset, HyperparameterGroup, Scoring
 from dtx_tasks.spec.base import SpecModel
+from dtx_tasks.template import TEMPLATES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -53,6 +55,9 @@ class _Lookup:
     mistakes: list[Mistake] = field(default_factory=list)
     versions: dict[ResourceVersion, None] = field(default_factory=dict)
     """In the order in which they were found, each once."""
+    val_sizes: dict[str, tuple[str, int | float | None]] = field(default_factory=dict)
+    """By group where it is named first, and what it says of the validation split."""
+    notes: list[str] = field(default_factory=list)
 
     def definitions(self, kind: type[Resource], referred: Referred, bundled: Mapping[str, Resource]) -> Iterator[tuple[str, str, Resource]]:
         """Key path, name and definition of each resource that is named; what is unknown becomes a mistake."""
@@ -111,19 +116,16 @@ def resolve(experiment: FinetuneExperiment, catalog: Catalog, origin: Origin) ->
         SpecError: With every mistake: unknown names, files that are missing or out of bounds.
     """
     lookup = _Lookup(experiment, catalog, origin)
-    llms, found = dict(_llms(lookup)), dict(_datasets(lookup))
-    inputs = {
-        "llms": llms,
-        "datasets": {name: dataset.source for name, dataset in found.items()},
-        "groups": dict(_groups(lookup)),
-        "scoring": _scoring(lookup),
-        "num_leaked_rows": _leakage(lookup, found),
-    }
-    _refuse_unscorable(lookup, inputs["datasets"])  # type: ignore[arg-type]
-    _refuse_uneven(lookup, inputs["groups"])  # type: ignore[arg-type]
+    validation = _validation(lookup)
+    llms, found, groups = dict(_llms(lookup)), dict(_datasets(lookup, validation)), dict(_groups(lookup))
+    datasets = {name: dataset.source for name, dataset in found.items()}
+    inputs = {"llms": llms, "datasets": datasets, "groups": groups, "scoring": _scoring(lookup), "num_leaked_rows": _leakage(lookup, found)}
+    _refuse_unscorable(lookup, datasets)
+    _refuse_uneven(lookup, groups)
+    _refuse_endless(lookup, llms, groups)
     if lookup.mistakes:
         raise SpecError("\n".join(mistake.text("the experiment") for mistake in lookup.mistakes), mistakes=lookup.mistakes)
-    return ResolvedInputs(experiment=experiment, versions=tuple(lookup.versions), **inputs)
+    return ResolvedInputs(experiment=experiment, versions=tuple(lookup.versions), notes=(*lookup.notes, *near_leakage(found)), **inputs)
 
 
 def _name(found: SpecModel) -> str:
@@ -141,10 +143,16 @@ def _llms(lookup: _Lookup) -> Iterator[tuple[str, LLMSource]]:
             yield name, found
 
 
-def _datasets(lookup: _Lookup) -> Iterator[tuple[str, ResolvedDataset]]:
+def _datasets(lookup: _Lookup, validation: int | float | None) -> Iterator[tuple[str, ResolvedDataset]]:
+    """Every Dataset; `validation` is what the hyperparameters ask to be held out of each."""
     for path, name, dataset in lookup.definitions(Dataset, referred(lookup.experiment, "Dataset"), lookup.catalog.datasets):
+        if validation is not None and dataset.validation is not None:
+            problem = f"{name!r} has a validation split of its own, and the hyperparameters hold another one out of it: val_size {validation}"
+            lookup.mistakes.append(Mistake(path, problem, "Remove val_size from the hyperparameters, or `validation` from the Dataset."))
+            continue
+        split = dataset if validation is None else dataset.model_copy(update={"validation": validation})
         own = lookup.own(DATASETS, dataset)
-        found = own.dataset(dataset) if own else resolve_dataset(dataset, lookup.allowed(DATASETS, dataset))
+        found = own.dataset(split) if own else resolve_dataset(split, lookup.allowed(DATASETS, dataset))
         if isinstance(found, list):
             lookup.mistakes += [Mistake(f"{path}{mistake.key_path}", mistake.problem, mistake.remedy) for mistake in found]
         else:
@@ -152,18 +160,42 @@ def _datasets(lookup: _Lookup) -> Iterator[tuple[str, ResolvedDataset]]:
             yield name, found
 
 
-def _groups(lookup: _Lookup) -> Iterator[tuple[str, Hyperparameters]]:
-    items = referred(lookup.experiment, "HyperparameterGroup")
-    named = {item.name: item for _, item in items if isinstance(item, HyperparameterGroup)}
+def _validation(lookup: _Lookup) -> int | float | None:
+    """What the hyperparameters hold out of every Dataset to validate on: all of them the same, or nothing."""
+    known = _known_groups(lookup)
+    for path, item in referred(lookup.experiment, "HyperparameterGroup"):
+        group = item if isinstance(item, HyperparameterGroup) else known.get(str(item))
+        if group:
+            lookup.val_sizes.setdefault(group.name, (path, val_size_of(group, known)))
+    wanted = {size for _, size in lookup.val_sizes.values()}
+    if len(wanted) > 1:
+        said = ", ".join(f"{name!r} {'none' if size is None else size}" for name, (_, size) in lookup.val_sizes.items())
+        path = next(path for path, size in lookup.val_sizes.values() if size is not None)
+        remedy = "Jobs are compared on the same rows: give every group the same, or write it as `validation` of the Dataset."
+        lookup.mistakes.append(Mistake(f"{path}.val_size", f"differs among the hyperparameter groups: {said}", remedy))
+        return None
+    size = next(iter(wanted), None)
+    if size is not None:
+        lookup.notes.append(f"val_size {size} of the hyperparameters is moved to the Datasets: each holds it out as its validation split")
+    return size
+
+
+def _known_groups(lookup: _Lookup) -> Mapping[str, HyperparameterGroup]:
+    here = {item.name: item for _, item in referred(lookup.experiment, "HyperparameterGroup") if isinstance(item, HyperparameterGroup)}
     # Not one dictionary: the catalog also finds names with a version, over which it does not iterate.
+    return cast("Mapping[str, HyperparameterGroup]", ChainMap(here, lookup.catalog.groups))  # type: ignore[arg-type]
+
+
+def _groups(lookup: _Lookup) -> Iterator[tuple[str, Hyperparameters]]:
+    items, known = referred(lookup.experiment, "HyperparameterGroup"), _known_groups(lookup)
     resources, target = lookup.experiment.resources, load_backend().target
-    known = cast("Mapping[str, HyperparameterGroup]", ChainMap(named, lookup.catalog.groups))  # type: ignore[arg-type]
     for path, name, group in lookup.definitions(HyperparameterGroup, items, lookup.catalog.groups):
         values = merged_values(group, known)
         if isinstance(values, Mistake):
             lookup.mistakes.append(Mistake(f"{path}{values.key_path}", values.problem, values.remedy))
             continue
         lookup.mistakes += [Mistake(f"{path}{found.key_path}", found.problem, found.remedy) for found in broken_rules(Case(values, resources, target))]
+        lookup.notes += [f"{name}: {sentence}" for sentence in advice(values)]
         lookup.note_chain(group, known)
         yield name, values
 
@@ -191,7 +223,8 @@ def _leakage(lookup: _Lookup, datasets: dict[str, ResolvedDataset]) -> int:
 
 
 def _refuse_unscorable(lookup: _Lookup, datasets: dict[str, DatasetSource]) -> None:
-    if datasets and not any(len(dataset.files) > 1 for dataset in datasets.values()):
+    is_held_out = any(size for _, size in lookup.val_sizes.values())
+    if datasets and not is_held_out and not any(len(dataset.files) > 1 for dataset in datasets.values()):
         remedy = "Give at least one Dataset a `validation` or a `test` file."
         lookup.mistakes.append(Mistake("scoring", "there is no row to score on: every Dataset has only a train split", remedy))
 
@@ -203,3 +236,14 @@ def _refuse_uneven(lookup: _Lookup, groups: dict[str, Hyperparameters]) -> None:
         if values.global_batch_size % processes:
             problem = f"must divide global_batch_size {values.global_batch_size} of {name!r} (got {processes})"
             lookup.mistakes.append(Mistake("resources.processes", problem, "Every process takes the same number of rows."))
+
+
+def _refuse_endless(lookup: _Lookup, llms: dict[str, LLMSource], groups: dict[str, Hyperparameters]) -> None:
+    """Whatever is learned behind an answer that has no end mark, the model learns to write behind its answers."""
+    if lookup.mistakes:
+        return
+    for llm, group in dict.fromkeys((cell.llm, cell.hyperparameters) for cell in cells(lookup.experiment)):
+        template = TEMPLATES.get(llms[llm].template)
+        if groups[group].train_on_prompt and template and not template.can_train_on_prompt:
+            problem = f"train_on_prompt of {group!r} does not fit {llm!r}: its template {llms[llm].template} has no mark where an earlier answer ends"
+            lookup.mistakes.append(Mistake("", problem, "Remove train_on_prompt, or choose another `template` of the LLM."))

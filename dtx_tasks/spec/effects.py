@@ -41,6 +41,8 @@ COUNTS_WITH: dict[str, Conditions] = {
     "double_quantization": {"quantization_bit": (4,), "quantization_method": ("bnb",)},
     "optim_target_modules": {"optim": PROJECTED},
     "packing": {"stage": ("pt", "sft")},
+    "mask_history": {"stage": ("sft",)},
+    "train_on_prompt": {"stage": ("sft",)},
     "label_smoothing_factor": {"stage": ("pt", "sft")},
     "pref_beta": {"stage": ("dpo", "kto", "orpo", "simpo", *REINFORCED)},
     "pref_loss": {"stage": ("dpo",)},

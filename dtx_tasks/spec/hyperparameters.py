@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import Field, JsonValue
+from pydantic import Discriminator, Field, JsonValue, Tag
 
-from dtx_tasks.spec.base import Name, SpecModel
+from dtx_tasks.spec.base import ROW_COUNT, ROW_SHARE, Name, SpecModel
 from dtx_tasks.spec.choices import FinetuningType, InitLoraWeights, Optimizer, PreferenceLoss, Scheduler, Stage
+from dtx_tasks.spec.dataset import RowCount, RowShare
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[float, Field(gt=0)]
@@ -31,6 +32,13 @@ class Advised(NamedTuple):
         if self.low is None:
             return f"at most {self.high:g}"
         return f"at least {self.low:g}" if self.high is None else f"{self.low:g} to {self.high:g}"
+
+
+def _kind_of_size(value: Any) -> str:
+    return ROW_COUNT if isinstance(value, int) else ROW_SHARE
+
+
+ValidationSize = Annotated[Annotated[RowCount, Tag(ROW_COUNT)] | Annotated[RowShare, Tag(ROW_SHARE)], Discriminator(_kind_of_size)]
 
 
 class Hyperparameters(SpecModel):
@@ -62,6 +70,12 @@ class Hyperparameters(SpecModel):
 
     packing: bool = False
     """Lay rows end to end in blocks of `cutoff_len`, each seeing only itself: no padding. 序列打包"""
+
+    mask_history: bool = False
+    """Of a conversation learn the last answer only; when it is too long the last turn is kept first. 仅学习最后一轮"""
+
+    train_on_prompt: bool = False
+    """Learn the questions too, not only the answers. 学习提问部分"""
 
     lr_scheduler_type: Scheduler = "cosine"
     """How the learning rate falls. 学习率调节器"""
@@ -249,6 +263,9 @@ class HyperparameterGroup(Hyperparameters):
 
     extends: Name | None = None
     """The group whose values count wherever this one names none. 继承自"""
+
+    val_size: ValidationSize | None = None
+    """A share (0.1) or a number (200) of rows to validate on: the same in all groups, and moved to `validation` of their Datasets. 验证集比例"""
 
     def own_values(self) -> dict[str, object]:
         """What this group itself names, without what it extends."""

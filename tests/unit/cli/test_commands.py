@@ -74,6 +74,21 @@ def test_valid_file_is_told(here: Path, monkeypatch: pytest.MonkeyPatch, capsys:
     assert capsys.readouterr().out.startswith("e.yaml: valid: 2 jobs, plan ")
 
 
+@pytest.mark.parametrize("command", ["validate", "plan"])
+def test_what_an_author_should_know_is_told(command: str, here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Where the validation split went, and that a row to score on is almost learned from."""
+    words = " ".join(f"word{number}" for number in range(200))
+    data = FakeData(here)
+    data.jsonl("d.jsonl", [{"instruction": text, "output": "yes"} for text in ("a", "b", "c", words)])
+    data.jsonl("t.jsonl", [{"instruction": f"{words} more", "output": "yes"}])
+    spec = {"llms": ["base"], "datasets": [{"name": "d", "train": "d.jsonl", "test": "t.jsonl"}], "hyperparameters": [{"name": "g", "val_size": 0.25}]}
+    (here / "e.yaml").write_text(yaml.safe_dump({"name": "x", "matrix": spec}))
+    assert dtx(monkeypatch, command, "e.yaml") == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert "val_size 0.25 of the hyperparameters is moved to the Datasets: each holds it out as its validation split." in out
+    assert "1 rows to score on are almost the same as some that are learned from, most of all t.jsonl:1 and d.jsonl:4 (similarity about 0.9" in out
+
+
 def test_mistakes_are_told_on_stderr(here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """All of them, each on its line, with the exit code of wrong input."""
     (here / "e.yaml").write_text(TEXT.replace("quick", "quik") + "parallelism: 0\nteem: x\n")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import yaml
 
 from dtx_tasks.cli import main
 from tests.builders import FakeData
+from tests.unit.template.tokenizers import make_tokenizer
 
 SHARED = Path(os.environ.get("DTX_SHARED") or Path(__file__).parents[4] / "shared") / "data"
 needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason=f"the real data is not in {SHARED}; DTX_SHARED names another folder")
@@ -110,6 +112,11 @@ def test_dataset_of_the_catalog_and_of_a_file(data: FakeData, monkeypatch: pytes
         (["check", "a.jsonl", "--column", "q"], "--column 'q' is no pair. Write it as --column PART=NAME."),
         (["check", "a.jsonl", "--column", "qestion=q"], "columns.qestion: is not a known key"),
         (["check", "a.jsonl", "--column", "messages=q"], "a.jsonl: .columns.messages: is not read of conversations in the format alpaca."),
+        (["check", "a.jsonl", "--mask-history"], "--mask-history means nothing without --tokenizer. Name a folder with a tokenizer, or leave it out."),
+        (["preview", "a.jsonl", "--template", "qwen"], "--template means nothing without --tokenizer."),
+        (["preview", "a.jsonl", "--tokenizer", "nowhere"], "nowhere is no folder. Name one with a tokenizer in Hugging Face layout."),
+        (["preview", "a.jsonl", "--tokenizer", "t", "--mask-history", "--train-on-prompt"], "the options: .mask_history: does not go together with"),
+        (["check", "text.jsonl", "--tokenizer", "t"], "Rows of text cannot be trained on yet, so that no template writes them. Leave --tokenizer out."),
         (["preview", "a.jsonl", "--split", "test"], "a.jsonl has no test split. It has train."),
         (["preview", "bad.jsonl"], "bad.jsonl has no row that can be shown. `dtx dataset check` says why."),
         (["import", "no.json"], "no.json: cannot be read: No such file or directory."),
@@ -119,6 +126,7 @@ def test_wrong_use_is_told(data: FakeData, monkeypatch: pytest.MonkeyPatch, caps
     """With what would be right."""
     data.jsonl("a.jsonl")
     data.text("bad.jsonl", "{}\n")
+    data.jsonl("text.jsonl", [{"text": "a"}])
     assert dtx(monkeypatch, *arguments) == 2
     assert told in capsys.readouterr().err
 
@@ -156,6 +164,92 @@ def test_registry_is_imported_and_replaces_nothing(data: FakeData, monkeypatch: 
     assert dtx(monkeypatch, "check", "datasets/one.yaml") == 0
     dtx(monkeypatch, "import", "lf/dataset_info.json")
     assert "one: left out: datasets/one.yaml exists already." in capsys.readouterr().out
+
+
+LONG = {"role": "assistant", "content": "no " * 100}
+TWO_TURNS = [
+    {"role": "user", "content": "[a]?"},
+    {"role": "assistant", "content": "b!"},
+    {"role": "user", "content": "c?"},
+    {"role": "assistant", "content": "d!"},
+]
+PROMPT = "<|im_start|>user\n[a]?<|im_end|>\n<|im_start|>assistant\n"
+AGAIN = "<|im_end|>\n<|im_start|>user\nc?<|im_end|>\n<|im_start|>assistant\n"
+
+
+@pytest.fixture
+def tokenizer(tmp_path: Path) -> str:
+    """A folder with a tokenizer, a token for each byte and each mark."""
+    make_tokenizer("chatml").save_pretrained(tmp_path / "tokenizer")
+    return str(tmp_path / "tokenizer")
+
+
+@pytest.mark.parametrize(
+    ("options", "shown"),
+    [
+        ([], f"{PROMPT}⟦b!<|im_end|>\n⟧<|im_start|>user\nc?<|im_end|>\n<|im_start|>assistant\n⟦d!<|im_end|>\n⟧"),
+        (["--mask-history"], f"{PROMPT}b!{AGAIN}⟦d!<|im_end|>\n⟧"),
+        (["--train-on-prompt"], f"⟦{PROMPT}b!{AGAIN}d!<|im_end|>\n⟧"),
+    ],
+)
+def test_rows_are_shown_as_the_model_sees_them(
+    data: FakeData, tokenizer: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], options: list[str], shown: str
+) -> None:
+    """Every character of the text, with marks around what is learned where there are no colours."""
+    data.jsonl("a.jsonl", [{"messages": TWO_TURNS}])
+    assert dtx(monkeypatch, "preview", "a.jsonl", "--tokenizer", tokenizer, *options) == 0
+    legend, title, text = capsys.readouterr().out.split("\n", 2)
+    assert legend == "⟦This is learned⟧, the rest is not."
+    assert text.rstrip("\n") == shown.rstrip("\n")
+    assert re.fullmatch(r"line 1: \d+ tokens, \d+ of them learned \(\d+\.\d%\)", title)
+
+
+def test_what_is_learned_is_coloured_on_a_screen(data: FakeData, tokenizer: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """And the marks are gone: the text is there as it is."""
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    data.jsonl("a.jsonl", [{"messages": TURNS}])
+    assert dtx(monkeypatch, "preview", "a.jsonl", "--tokenizer", tokenizer) == 0
+    out = capsys.readouterr().out
+    assert "<|im_start|>assistant\n\x1b[30;42mb!<|im_end|>\x1b[0m\n" in out
+    assert "⟦" not in out
+
+
+def test_what_is_cut_off_and_what_cannot_be_learned_is_told(
+    data: FakeData, tokenizer: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Row by row: the next one is shown all the same."""
+    data.jsonl("a.jsonl", [{"messages": [{"role": "user", "content": "a " * 20000}, LONG]}, {"messages": [TURNS[0], LONG]}])
+    assert dtx(monkeypatch, "preview", "a.jsonl", "--tokenizer", tokenizer, "--cutoff-len", "40") == 0
+    out = capsys.readouterr().out
+    assert "line 1: nothing of the answer is left at a cutoff_len of 40. Nothing would be learned: raise cutoff_len, or shorten the question." in out
+    assert re.search(r"^line 2: 40 tokens, \d+ of them learned \(\d+\.\d%\), cut off at 40$", out, re.MULTILINE)
+
+
+@needs_shared
+def test_text_of_sentencepiece_is_shown_with_its_spaces(data: FakeData, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """A piece in the middle of a text begins with the space that it has there."""
+    data.jsonl("a.jsonl", [{"instruction": "Say it", "output": "It is so"}])
+    assert dtx(monkeypatch, "preview", "a.jsonl", "--tokenizer", str(SHARED / "oracle/tokenizers/llama2"), "--template", "vicuna") == 0
+    assert "USER: Say it ASSISTANT:⟦It is so</s>⟧" in capsys.readouterr().out
+
+
+def test_share_that_is_learned_follows_the_options(data: FakeData, tokenizer: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """The same tokens, of which other ones are learned; in the table, in JSON and on the page."""
+    data.jsonl("a.jsonl", [{"messages": TWO_TURNS}])
+    shares = {}
+    for option in ("--mask-history", "", "--train-on-prompt"):
+        found = report(monkeypatch, capsys, "a.jsonl", "--tokenizer", tokenizer, *([option] if option else []))["splits"]["train"]
+        shares[option] = found["trained_share"]
+        assert (found["num_rows"], found["num_tokens"], found["unit_of_lengths"], found["lengths"]) == (1, 52, "tokens", {"64": 1})
+    assert 0 < shares["--mask-history"] < shares[""] < shares["--train-on-prompt"] == 1
+    assert dtx(monkeypatch, "check", "a.jsonl", "--tokenizer", tokenizer, "--html", "page.html") == 0
+    out, page = capsys.readouterr().out, Path("page.html").read_text()
+    assert f"{shares['']:.1%}" in out
+    assert "Rows of at most so many tokens: 64: 1." in out
+    assert f"52 tokens, 8 of them learned ({100 * shares['']:.1f} %), 0 rows cut off." in page
+    assert '<td class="number">64</td><td class="number">1</td>' in page
 
 
 @needs_shared

@@ -287,3 +287,13 @@ def test_group_that_another_one_extends_is_not_deleted(here: Path) -> None:
         delete_resource(GROUPS, "mine", team="default")
     delete_resource(GROUPS, "second", team="default")
     delete_resource(GROUPS, "mine", team="default")
+
+
+def test_validation_ratio_of_the_hyperparameters_makes_no_new_version(here: Path) -> None:
+    """The Dataset of the catalog is the same one, only this experiment takes it apart; also where it asks for one version."""
+    create(here, validation=None)
+    group = {"name": "g", "val_size": 1}
+    for name in ("mine", "mine@1"):
+        found = plan(here, datasets=[name], hyperparameters=[group])
+        assert (used(found)[1], found.datasets[0].files["validation"].num_rows) == ("Dataset mine@1", 1)
+    assert len(resource_versions(DATASETS, "mine", team="default")) == 1

@@ -34,6 +34,8 @@ def plan_of(**changes: Any) -> str:
         {"max_steps": 10},
         {"global_batch_size": 8},
         {"cutoff_len": 512},
+        {"mask_history": True},
+        {"train_on_prompt": True},
         {"lr_scheduler_type": "linear"},
         {"warmup_ratio": 0.1},
         {"weight_decay": 0.1},
@@ -59,7 +61,7 @@ def test_job_id_stays_where_only_the_way_changes(values: dict[str, Any]) -> None
 
 def test_every_hyperparameter_is_one_or_the_other() -> None:
     """A new field is in one of the two tables above, or this fails."""
-    changed = set(learned_values(Hyperparameters())) | {"max_steps"}
+    changed = set(learned_values(Hyperparameters())) | {"max_steps", "mask_history", "train_on_prompt"}
     assert changed | {"per_device_train_batch_size", "logging_steps", "save_steps"} == set(Hyperparameters.model_fields)
 
 
@@ -120,6 +122,12 @@ def test_prepared_id_changes_with_tokenizer_template_and_length() -> None:
     """Another tokenizer writes other tokens."""
     known = [make_job(), make_job(llm=make_llm_source(revision="r2")), make_job(llm=make_llm_source(template="default")), make_job(cutoff_len=99)]
     assert len({job.prepared_id for job in known}) == 4
+
+
+def test_prepared_id_changes_with_what_is_learned_of_a_row() -> None:
+    """Other labels are another PreparedDataset, and a default that is written out is none."""
+    known = [make_job(), make_job(mask_history=True), make_job(train_on_prompt=True), make_job(mask_history=False, train_on_prompt=False)]
+    assert len({job.prepared_id for job in known}) == 3
 
 
 def test_prepared_id_stays_where_only_training_changes() -> None:

@@ -113,8 +113,17 @@ def test_each_length_is_prepared_by_itself() -> None:
     """One PreparedDataset for each distinct (dataset, tokenizer, template, length)."""
     groups = {"g": Hyperparameters(cutoff_len=64), "h": Hyperparameters(cutoff_len=128), "i": Hyperparameters(cutoff_len=128, lora_rank=2)}
     plan = make_plan(make_experiment(matrix=make_matrix(hyperparameters=["g", "h", "i"])), groups=groups)
-    assert [document.cutoff_len for document in plan.prepared] == [64, 128]
+    assert [document.options.cutoff_len for document in plan.prepared] == [64, 128]
     assert plan.bases[0].prepared_ids == tuple(document.prepared_id for document in plan.prepared)
+
+
+def test_what_is_learned_of_a_row_is_prepared_by_itself() -> None:
+    """Jobs that differ in it have other labels; those that do not share one PreparedDataset."""
+    options: list[dict[str, Any]] = [{}, {"mask_history": True}, {"train_on_prompt": True}, {"mask_history": True, "lora_rank": 2}]
+    groups = {f"g{number}": Hyperparameters(**values) for number, values in enumerate(options)}
+    plan = make_plan(make_experiment(matrix=make_matrix(hyperparameters=list(groups))), groups=groups)
+    assert [(document.options.mask_history, document.options.train_on_prompt) for document in plan.prepared] == [(False, False), (True, False), (False, True)]
+    assert plan.jobs[1].prepared_id == plan.jobs[3].prepared_id
 
 
 def test_thousand_jobs_are_planned() -> None:

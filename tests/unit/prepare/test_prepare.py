@@ -136,3 +136,30 @@ def test_every_answer_of_a_conversation_is_learned(tmp_path: Path, base: Path) -
     (scored,) = map(json.loads, (folder / "test.jsonl").read_text().splitlines())
     assert {learned.split("<|im_end|>")[1].strip(), scored["answer"]} == {"a2", "a3"}
     assert scored["messages"] == turns[:3]
+
+
+@pytest.mark.parametrize(
+    ("options", "learned"),
+    [
+        ({}, ["a1<|im_end|>", "a2<|im_end|>"]),
+        ({"mask_history": True}, ["a2<|im_end|>"]),
+        ({"train_on_prompt": True}, ["<|im_start|>user\nq1<|im_end|>\n<|im_start|>assistant\na1<|im_end|>", "a2<|im_end|>"]),
+    ],
+    ids=["by default", "mask_history", "train_on_prompt"],
+)
+def test_what_is_learned_of_a_conversation_is_chosen_by_the_hyperparameters(tmp_path: Path, base: Path, options: dict[str, bool], learned: list[str]) -> None:
+    """Every answer, the last one, or everything; the tokens are the same."""
+    row = {"instruction": "q2", "output": "a2", "history": [["q1", "a1"]]}
+    (tmp_path / "rows.jsonl").write_text(json.dumps(row))
+    shutil.copytree(base, tmp_path / "base")
+    dataset = {"name": "rows", "train": "rows.jsonl", "test": "rows.jsonl", "columns": {"history": "history"}}
+    matrix = {"llms": [{"name": "local", "source": "base"}], "datasets": [dataset], "hyperparameters": [{**QUICK, **options}]}
+    made = make_trial(tmp_path, matrix=matrix, allow_leakage=SAME_FILE).ready()
+    folder = Path(f"{made.layout.prepared(made.plan.prepared[0].prepared_id)}/files")
+    tokenizer = AutoTokenizer.from_pretrained(folder / "tokenizer")
+    (encoded,) = Dataset.from_file(str(folder / "train.arrow"))
+    text = tokenizer.decode([label for label in encoded["labels"] if label != -100])
+    assert text.startswith(learned[0])
+    assert text.rstrip("\n").endswith(learned[-1])
+    assert ("q2" in text, "a1" in text) == (bool(options.get("train_on_prompt")), not options.get("mask_history"))
+    assert encoded["labels"] == encoded["input_ids"] or not options.get("train_on_prompt")

@@ -80,6 +80,14 @@ def test_leakage_that_was_allowed_is_said(tmp_path: Path) -> None:
     assert "learned from too" not in html(store)
 
 
+def test_what_the_plan_told_is_said(tmp_path: Path) -> None:
+    """A score on rows that are almost learned from says less."""
+    store = finished(tmp_path)
+    noted = Store(store.root, store.plan.model_copy(update={"notes": ("2 rows to score on are almost the same as some of <b>",)}))
+    assert "2 rows to score on are almost the same as some of &lt;b&gt;." in html(noted)
+    assert "2 rows to score on are almost the same as some of <b>." in markdown(noted)
+
+
 def test_user_text_is_shown_and_never_run(tmp_path: Path) -> None:
     """Neither by the browser nor by the template."""
     store = finished(tmp_path, name="{{ 7*7 }}", description=EVIL)

@@ -77,3 +77,17 @@ def test_micro_batch_that_does_not_divide_is_told(values: dict[str, int]) -> Non
     total, micro = values.get("global_batch_size", 16), values["per_device_train_batch_size"]
     said = f"must divide global_batch_size {total} (got {micro}). Accumulation takes whole steps."
     assert told("a", a=values) == f"e.yaml: .per_device_train_batch_size: {said}"
+
+
+@pytest.mark.parametrize("parent", [{}, {"mask_history": True}])
+def test_mask_history_and_train_on_prompt_are_told(parent: dict[str, Any]) -> None:
+    """As in LLaMA-Factory they contradict each other, inherited or not."""
+    said = "does not go together with train_on_prompt: one learns less of a conversation, the other all of it. Remove one of them."
+    own = {"train_on_prompt": True} | ({} if parent else {"mask_history": True})
+    assert told("a", a={"extends": "p", **own}, p=parent) == f"e.yaml: .mask_history: {said}"
+
+
+def test_either_of_them_may_be_taken_back() -> None:
+    """A child that learns otherwise than its parent says so."""
+    found = merged("b", a={"mask_history": True}, b={"extends": "a", "mask_history": False, "train_on_prompt": True})
+    assert (found.mask_history, found.train_on_prompt) == (False, True)

@@ -1,5 +1,6 @@
 """Everything that an experiment names, looked up."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from dtx_tasks.catalog import load_catalog
 from dtx_tasks.errors import SpecError
 from dtx_tasks.plan import ResolvedInputs, make_plan
 from dtx_tasks.resolve import Origin, resolve
+from dtx_tasks.resolve.files import MOST_CHARACTERS
 from tests.builders import FakeData, make_experiment, make_matrix
 
 
@@ -109,6 +111,25 @@ def test_processes_that_do_not_divide_the_batch_are_told(tmp_path: Path, process
     assert told(tmp_path, resources={"processes": processes}) == [f"the experiment: resources.processes: {said}"]
 
 
+@pytest.mark.parametrize(("template", "is_refused"), [("glm4", True), ("chatml", False), ("tokenizer", False)])
+def test_learning_questions_behind_answers_without_an_end_is_told(tmp_path: Path, template: str, is_refused: bool) -> None:
+    """The model would learn to write the next question itself."""
+    matrix = make_matrix(llms=[{"name": "m", "source": "made:tiny-test", "template": template}], hyperparameters=[{"name": "g", "train_on_prompt": True}])
+    if not is_refused:
+        assert found(tmp_path, matrix=matrix).groups["g"].train_on_prompt
+        return
+    said = "train_on_prompt of 'g' does not fit 'm': its template glm4 has no mark where an earlier answer ends."
+    assert told(tmp_path, matrix=matrix) == [f"the experiment: {said} Remove train_on_prompt, or choose another `template` of the LLM."]
+
+
+@pytest.mark.parametrize("option", ["mask_history", "train_on_prompt"])
+def test_options_of_conversations_on_rows_of_another_kind_are_refused(tmp_path: Path, option: str) -> None:
+    """Nothing would come of them."""
+    data = {"name": "d", "format": "text", "train": str(FakeData(tmp_path).jsonl("d.jsonl", [{"text": "a"}]))}
+    lines = told(tmp_path, matrix=make_matrix(datasets=[data, "rows"], hyperparameters=[{"name": "g", option: True}]))
+    assert any(line.startswith("the experiment: matrix.datasets[0].kind: rows of text cannot be trained on yet.") for line in lines)
+
+
 def test_bad_rows_do_not_stop_an_experiment(tmp_path: Path) -> None:
     """The other Datasets are not to suffer."""
     data = {"name": "d", **FakeData(tmp_path).splits("d"), "train": str(FakeData(tmp_path).jsonl("bad.jsonl", [{"instruction": "a"}]))}
@@ -137,6 +158,46 @@ def test_reason_lets_such_rows_through_and_is_kept(tmp_path: Path) -> None:
     inputs = found(tmp_path, matrix=leaking(tmp_path), allow_leakage="greetings repeat")
     assert make_plan(inputs).leakage == "1 rows are scored on and learned from too: greetings repeat"
     assert make_plan(found(tmp_path)).leakage == ""
+
+
+SENTENCE = " ".join(f"word{number}" for number in range(200))
+
+
+def nearly_leaking(folder: Path, **changes: Any) -> dict[str, Any]:
+    """A Dataset that scores on a row which is almost the second of another one's train split."""
+    rows = [{"instruction": text, "output": "yes"} for text in ("a", SENTENCE, f"{SENTENCE} more", "b")]
+    data = FakeData(folder)
+    one = {"name": "one", "train": str(data.jsonl("one.jsonl", rows[3:])), "test": str(data.jsonl("one.test.jsonl", rows[2:3]))}
+    return make_matrix(datasets=[one, {"name": "other", "train": str(data.jsonl("other.jsonl", rows[:2])), **changes}])
+
+
+def test_rows_that_are_almost_learned_from_are_told_with_their_similarity(tmp_path: Path) -> None:
+    """Those of another Dataset of the experiment too; they stop nothing."""
+    (note,) = make_plan(found(tmp_path, matrix=nearly_leaking(tmp_path))).notes
+    places = re.escape(f"{tmp_path}/one.test.jsonl:1 and {tmp_path}/other.jsonl:2")
+    assert re.fullmatch(rf"1 rows to score on are almost the same as some that are learned from, most of all {places} \(similarity about 0\.9\d\)", note)
+
+
+def test_rows_beyond_max_samples_are_not_learned_from(tmp_path: Path) -> None:
+    """And so nothing that is scored on is almost the same as they are."""
+    assert found(tmp_path, matrix=nearly_leaking(tmp_path, max_samples=1)).notes == ()
+
+
+def test_held_out_rows_are_compared_with_what_is_left(tmp_path: Path) -> None:
+    """The parts of one file are splits like any other."""
+    rows = [{"instruction": f"{SENTENCE} {number}", "output": "yes"} for number in range(10)]
+    data = {"name": "d", "train": str(FakeData(tmp_path).jsonl("d.jsonl", rows)), "test": 3}
+    (note,) = found(tmp_path, matrix=make_matrix(datasets=[data])).notes
+    assert note.startswith("3 rows to score on are almost the same as some that are learned from")
+
+
+def test_dataset_too_large_to_be_compared_is_told(tmp_path: Path) -> None:
+    """Nobody is to think that it was looked at."""
+    row = {"instruction": "a", "output": "b" * MOST_CHARACTERS}
+    data = {"name": "large", "train": str(FakeData(tmp_path).jsonl("d.jsonl", [row])), "test": str(FakeData(tmp_path).jsonl("t.jsonl", 1))}
+    (note,) = found(tmp_path, matrix=make_matrix(datasets=[data, "rows"])).notes
+    looked = "nobody has looked for rows to score on that are almost learned from"
+    assert note == f"In large {looked}: more than 100,000 rows or 50,000,000 characters; `dtx dataset check` does"
 
 
 def test_rows_of_a_dataset_that_will_fail_do_not_leak(tmp_path: Path) -> None:
@@ -185,3 +246,46 @@ def test_how_rows_are_held_out_is_part_of_what_they_are(tmp_path: Path) -> None:
     sources = [found(tmp_path, matrix=make_matrix(datasets=[{"name": "d", "train": path, **variant}])).datasets["d"] for variant in variants]
     assert len({source.train_digest for source in sources}) == len({source.scored_digest for source in sources}) == len(variants)
     assert all(type(source).model_validate_json(source.model_dump_json()) == source for source in sources)
+
+
+def split_by_groups(folder: Path, *sizes: float | None, **changes: Any) -> dict[str, Any]:
+    """A matrix of groups `g0`, `g1`, ... that ask for these validation splits, on a Dataset that has none."""
+    data = {"name": "d", "train": str(FakeData(folder).jsonl("d.jsonl", 20)), **changes}
+    groups = [{"name": f"g{number}", "lora_rank": number + 1} | ({} if size is None else {"val_size": size}) for number, size in enumerate(sizes)]
+    return make_matrix(datasets=[data], hyperparameters=groups)
+
+
+@pytest.mark.parametrize("size", [0.2, 4])
+def test_validation_ratio_of_the_hyperparameters_is_moved_to_the_datasets(tmp_path: Path, size: float) -> None:
+    """It is as if the Dataset had said so: same rows, same identities; and the plan tells it."""
+    moved, written = found(tmp_path, matrix=split_by_groups(tmp_path, size, size)), found(tmp_path, matrix=split_by_groups(tmp_path, None, validation=size))
+    assert {split: file.num_rows for split, file in moved.datasets["d"].files.items()} == {"train": 16, "validation": 4}
+    assert moved.datasets == written.datasets
+    assert make_plan(moved).jobs[0].job_id == make_plan(written).jobs[0].job_id
+    assert make_plan(moved).notes == (f"val_size {size} of the hyperparameters is moved to the Datasets: each holds it out as its validation split",)
+
+
+def test_validation_ratio_may_be_inherited_and_taken_back(tmp_path: Path) -> None:
+    """As every value of a group."""
+    parent, child = {"name": "p", "val_size": 0.2}, {"name": "c", "extends": "p"}
+    data = {"name": "d", "train": str(FakeData(tmp_path).jsonl("d.jsonl", 20)), "test": 2}
+    inputs = found(tmp_path, matrix=make_matrix(datasets=[data], hyperparameters=[parent, child]))
+    assert inputs.datasets["d"].files["validation"].num_rows == 4
+    (line,) = told(tmp_path, matrix=make_matrix(datasets=[data], hyperparameters=[parent, {**child, "val_size": None}]))
+    assert line.startswith("the experiment: matrix.hyperparameters[0].val_size: differs among the hyperparameter groups: 'p' 0.2, 'c' none.")
+
+
+@pytest.mark.parametrize(("sizes", "said"), [((0.2, 0.1), "'g0' 0.2, 'g1' 0.1"), ((None, 4, 4), "'g0' none, 'g1' 4, 'g2' 4")])
+def test_validation_ratios_that_differ_are_told(tmp_path: Path, sizes: tuple[float | None, ...], said: str) -> None:
+    """Jobs that are judged on different rows cannot be compared."""
+    (line,) = told(tmp_path, matrix=split_by_groups(tmp_path, *sizes))
+    place = next(number for number, size in enumerate(sizes) if size is not None)
+    remedy = "Jobs are compared on the same rows: give every group the same, or write it as `validation` of the Dataset."
+    assert line == f"the experiment: matrix.hyperparameters[{place}].val_size: differs among the hyperparameter groups: {said}. {remedy}"
+
+
+def test_validation_ratio_beside_a_validation_split_is_told(tmp_path: Path) -> None:
+    """With the Dataset that has one already."""
+    (line,) = told(tmp_path, matrix=split_by_groups(tmp_path, 0.1, validation=3))
+    said = "'d' has a validation split of its own, and the hyperparameters hold another one out of it: val_size 0.1"
+    assert line == f"the experiment: matrix.datasets[0]: {said}. Remove val_size from the hyperparameters, or `validation` from the Dataset."

@@ -82,6 +82,22 @@ def test_value_out_of_range_is_told_with_its_bound(line: str, told: str) -> None
     assert group_mistakes(line) == [f"g.yaml:2: {told}"]
 
 
+@pytest.mark.parametrize(
+    ("written", "told"),
+    [
+        ("0", "must be at least 1 (got 0)"),
+        ("0.0", "must be greater than 0.0 (got 0.0)"),
+        ("1.0", "must be less than 1.0 (got 1.0)"),
+        ("true", "must be a whole number (got True)"),
+        ("a tenth", "must be a number (got 'a tenth')"),
+    ],
+)
+def test_size_of_a_validation_split_is_a_share_or_a_number(written: str, told: str) -> None:
+    """As in LLaMA-Factory, where 1.0 would be a row or all of them."""
+    (line,) = group_mistakes(f"val_size: {written}")
+    assert line.startswith(f"g.yaml:2: val_size: {told}. A share (0.1) or a number (200) of rows")
+
+
 def test_bad_choice_is_answered_with_the_nearest_one() -> None:
     """A value that is none of the choices is told with all of them."""
     told = "is not one of the choices (got 'lorra'). Did you mean 'lora'? Known: full, lora."
