@@ -5,6 +5,7 @@ from __future__ import annotations
 from dtx_tasks.records.base import Record
 from dtx_tasks.records.documents import PluginSource, ResourceVersion
 from dtx_tasks.spec import Split
+from dtx_tasks.spec.choices import FinetuningType
 
 
 class FileEntry(Record):
