@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 WRONG_ROWS = 2
 
-Where = Annotated[str, typer.Argument(help="A file of rows, the YAML of a Dataset, or the name of one.", show_default=False)]
+Where = Annotated[str, typer.Argument(help="A file or a folder of rows, the YAML of a Dataset, or the name of one.", show_default=False)]
 AsFormat = Annotated[Format | None, typer.Option("--format", help="How a row is laid out; by default what its first rows look like.")]
 OfKind = Annotated[Kind | None, typer.Option("--kind", help="What a row holds; by default what its first rows look like.")]
 ColumnNames = Annotated[list[str] | None, typer.Option("--column", help="PART=COLUMN, such as instruction=question; several times if need be.")]
@@ -84,7 +84,7 @@ def preview(
         raise SpecError(f"{found.dataset.name} has no {split} split.", f"It has {', '.join(found.parts)}.")
     console, num_shown = Console(), 0
     for row in _rows(found, split):
-        console.print(shown_row(row))
+        console.print(shown_row(row, found.parts[split].label))
         num_shown += 1
         if num_shown == number:
             return
@@ -134,7 +134,7 @@ def _found(where: str, row_format: Format | None, kind: Kind | None, column: lis
     """What is meant: a file of rows, a definition in a file, or a name of the catalog."""
     path = Path(where)
     columns, tags = _pairs(column, "--column"), _pairs(tag, "--tag")
-    if path.is_file() and path.suffix not in (".yaml", ".yml"):
+    if path.is_dir() or (path.is_file() and path.suffix not in (".yaml", ".yml")):
         dataset, folder = _of_rows(path, row_format, kind, columns, tags), Path()
     elif row_format or kind or columns or tags:
         raise SpecError(f"{where} says itself how it is read.", "Leave --format, --kind, --column and --tag out, or name a file of rows.")

@@ -10,7 +10,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from dtx_tasks.dataset import CODES
+from dtx_tasks.dataset import CODES, said_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,7 +57,7 @@ def _findings(report: DatasetReport) -> Iterator[RenderableType]:
             yield Text(f"  and {more:,} more")
 
 
-def shown_row(row: Row) -> RenderableType:
+def shown_row(row: Row, label: str) -> RenderableType:
     """One row as the conversation that it stands for."""
     parts = [_turn(message) for message in row.messages]
     parts += [_turn(message, name) for name, message in (("chosen", row.chosen), ("rejected", row.rejected)) if message]
@@ -68,7 +68,7 @@ def shown_row(row: Row) -> RenderableType:
     names = [tool["function"]["name"] for tool in row.tools or ()]
     parts += [Text(f"tools: {', '.join(names)}", style="bold")] if names else []
     parts += [Text(f"{part}: {', '.join(paths)}", style="bold") for part, paths in row.files.items()]
-    return Panel(Group(*parts), title=f"line {row.line}", title_align="left")
+    return Panel(Group(*parts), title=said_line(label, row.line), title_align="left")
 
 
 def _turn(message: Message, name: str = "") -> Text:

@@ -153,10 +153,10 @@ class Dataset(SpecModel):
     """What a row holds: `conversations` (sft), `preferences` (dpo), `labels` (kto), `prompts` (ppo), `text` (pt); by default as the columns say. 类型"""
 
     train: DataPath
-    """The file to learn from; a relative path counts from the file that names it. 训练集"""
+    """A file or a folder to learn from, here or at an address; a relative path counts from the file that names it. 训练集"""
 
     validation: HeldOut | None = None
-    """What decides which job is best: a file, or rows taken out of the train file: a share (0.1), a number (200) or a subset. 验证集"""
+    """What decides which job is best: a file or folder, or rows taken out of the train file: a share (0.1), a number (200) or a subset. 验证集"""
 
     test: HeldOut | None = None
     """What is reported and decides nothing: the same choices. 测试集"""
