@@ -1,4 +1,4 @@
-"""`dtx dataset`: rows checked, shown and brought along from LLaMA-Factory, without running anything."""
+"""`dtx dataset`: rows checked, shown, uploaded and brought along from LLaMA-Factory, without running anything."""
 
 from __future__ import annotations
 
@@ -14,9 +14,12 @@ from rich.console import Console
 from dtx_tasks.catalog import config_folder, load_catalog
 from dtx_tasks.cli.rows import report_table, shown_row
 from dtx_tasks.dataset import RowFile, SplitRows, check_dataset, detect, imported
-from dtx_tasks.errors import SpecError, nearest
+from dtx_tasks.entrypoints.uploads import check_rows, store
+from dtx_tasks.errors import Mistake, SpecError, nearest
 from dtx_tasks.extension import rewriter
+from dtx_tasks.records import Layout
 from dtx_tasks.resolve import Allowed, dataset_parts, definition_mistakes, resolve_plugins
+from dtx_tasks.settings import root
 from dtx_tasks.spec import Dataset, Format, Kind, Split, load_text, parse, reading_of
 from dtx_tasks.spec.llm import Template
 from dtx_tasks.spec.load import SpecDocument
@@ -37,9 +40,9 @@ TagWords = Annotated[list[str] | None, typer.Option("--tag", help="PART=WORD, su
 
 
 def add_to(group: typer.Typer) -> None:
-    """Adds these commands to `dtx dataset`."""
-    for word, command in (("check", check), ("preview", preview), ("import", import_registry)):
-        group.command(word)(command)
+    """Adds these commands to `dtx dataset`, in front of those that every kind of resource has."""
+    for word, command in (("check", check), ("preview", preview), ("upload", upload), ("import", import_registry)):
+        group.command(word, rich_help_panel="Rows")(command)
 
 
 def check(
@@ -54,7 +57,7 @@ def check(
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
     html: Annotated[Path | None, typer.Option(help="Write the report as a page.")] = None,
 ) -> None:
-    """Read every row, and say what is wrong with which; ends with 2 where a row cannot be used."""
+    """Say what is wrong with which row; ends with 2 where one cannot be used."""
     found = _found(where, row_format, kind, column, tag)
     measure = _measure(tokenizer, template, cutoff_len) if tokenizer else None
     report = check_dataset(found.dataset.name, found.parts, found.reading, found.dataset.split_seed, measure, found.rewrite)
@@ -92,11 +95,30 @@ def preview(
         raise SpecError(f"{where} has no row that can be shown.", "`dtx dataset check` says why.")
 
 
+def upload(
+    where: Annotated[str, typer.Argument(help="A file of rows or a folder of such files, here or at an address.", show_default=False)],
+    team: Annotated[str, typer.Option(help="The team that may use it.")] = "default",
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for other programs.")] = False,
+) -> None:
+    """Put rows on the platform's storage, check them, and print what a Dataset is to name."""
+    found = Allowed(Path(), None).find_rows(where)
+    if isinstance(found, Mistake):
+        raise SpecError(f"{where}: {found.problem}.", found.remedy)
+    report, uri = check_rows(found[0]), store(found[0], Layout(root(), team))
+    if as_json:
+        typer.echo(json.dumps({"uri": uri, "report": report.as_dict()}, indent=1, ensure_ascii=False))
+    else:
+        Console().print(report_table(report))
+        typer.echo(f"In a Dataset: `train: {uri}`")
+    if report.findings.num_errors:
+        raise typer.Exit(WRONG_ROWS)
+
+
 def import_registry(
     file: Annotated[Path, typer.Argument(help="LLaMA-Factory's dataset_info.json.", show_default=False)],
     out: Annotated[Path, typer.Option(help="The folder for the Datasets.")] = Path("datasets"),
 ) -> None:
-    """Make a Dataset of each entry of a LLaMA-Factory registry, and say what means something else here."""
+    """Make Datasets of LLaMA-Factory's dataset_info.json, and say what differs here."""
     document = load_text(_text(file), str(file))
     out.mkdir(parents=True, exist_ok=True)
     num_made = 0

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dtx_tasks.entrypoints.documents import hand_over_rows
+from dtx_tasks.entrypoints.uploads import store
 from dtx_tasks.records import Layout
 from dtx_tasks.spec import SPLITS
-from dtx_tasks.storage import bring_hub, bring_page, digest_of_files, is_hub, is_remote, is_web, look_up, manifest, put_rows, sha256_of
+from dtx_tasks.storage import bring_hub, bring_page, is_hub, is_remote, is_web, look_up
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,10 +37,10 @@ def hand_over(data: dict[str, Any], plan: ExperimentPlan, folder: Path, root: st
         for split in SPLITS:
             # A split may be a part of the train file in place of a path.
             if isinstance(definition.get(split), str) and not is_remote(definition[split]):
-                definition[split] = _upload(_here(definition[split], folder), layout)
+                definition[split] = store(_here(definition[split], folder), layout)
     for definition in _definitions(changed, "llms", "llm"):
         if not definition["source"].startswith("made:") and not is_remote(definition["source"]):
-            definition["source"] = _upload((folder / Path(definition["source"]).expanduser()).resolve(), layout)
+            definition["source"] = store((folder / Path(definition["source"]).expanduser()).resolve(), layout)
     _hand_over_own(plan, layout)
     return changed
 
@@ -52,7 +53,7 @@ def _hand_over_own(plan: ExperimentPlan, layout: Layout) -> None:
                 hand_over_rows(file, layout)
     for llm in (base.llm for base in plan.bases):
         if ("LLM", llm.name) in own and llm.kind == "local" and not is_remote(llm.source):
-            _upload(Path(llm.source), layout)
+            store(Path(llm.source), layout)
 
 
 def _definitions(data: dict[str, Any], axis: str, key: str) -> Iterator[dict[str, Any]]:
@@ -67,9 +68,3 @@ def _here(written: str, folder: Path) -> Path:
     if is_hub(written):
         return bring_hub(look_up(written))
     return bring_page(written) if is_web(written) else (folder / Path(written).expanduser()).resolve()
-
-
-def _upload(path: Path, layout: Layout) -> str:
-    files = manifest(path) if path.is_dir() else ()
-    sha256 = digest_of_files(files) if files else sha256_of(path)
-    return put_rows(path, files, layout.upload(sha256[:16], path.name), sha256)

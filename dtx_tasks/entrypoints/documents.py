@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from dtx_tasks.errors import SpecError
 from dtx_tasks.records import ExperimentPlan, Layout, RunReference, slug
-from dtx_tasks.storage import copy_folder, create, is_remote, list_names, put_rows, read_record, write_record
+from dtx_tasks.storage import copy_folder, create, is_remote, list_names, put_path, read_record, write_record
 
 if TYPE_CHECKING:
     from dtx_tasks.records import DatasetSource, FileSource, LLMSource, Record
@@ -104,7 +104,7 @@ def hand_over_rows(file: FileSource, layout: Layout) -> str:
         The URI.
     """
     path = Path(file.path)
-    return put_rows(path, file.files, layout.upload(file.sha256[:16], path.name), file.sha256)
+    return put_path(path, file.files, layout.upload(file.sha256[:16], path.name), file.sha256)
 
 
 def _moved_llm(llm: LLMSource, layout: Layout) -> LLMSource:

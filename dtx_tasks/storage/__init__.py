@@ -27,7 +27,7 @@ from dtx_tasks.storage.folders import (
     manifest_of,
     put_file,
     put_folder,
-    put_rows,
+    put_path,
     upload,
     workplace,
 )
@@ -66,7 +66,7 @@ __all__ = [
     "places",
     "put_file",
     "put_folder",
-    "put_rows",
+    "put_path",
     "read_bytes",
     "read_lines",
     "read_record",

@@ -179,8 +179,8 @@ def put_file(path: Path, uri: str, sha256: str) -> str:
     return uri
 
 
-def put_rows(path: Path, files: Iterable[FileEntry], uri: str, sha256: str) -> str:
-    """Copies the file or the folder of a split to storage, unless it is there already.
+def put_path(path: Path, files: Iterable[FileEntry], uri: str, sha256: str) -> str:
+    """Copies a file or a folder of this machine to storage, unless it is there already.
 
     Args:
         path: Where it is on this machine.
