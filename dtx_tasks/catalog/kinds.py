@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from dtx_tasks.spec import LLM, Dataset, HyperparameterGroup, Scoring
+from dtx_tasks.spec import LLM, Dataset, HyperparameterGroup, PluginParameters, Scoring
 
 if TYPE_CHECKING:
     from dtx_tasks.records import ResourceKind
@@ -37,5 +37,6 @@ LLMS = Kind("LLM", LLM, "llm", "LLMs", "Base models", "models")
 DATASETS = Kind("Dataset", Dataset, "dataset", "Datasets", "Rows to learn from and to score on", "datasets")
 GROUPS = Kind("HyperparameterGroup", HyperparameterGroup, "hyperparameters", "HyperparameterGroups", "How to train", "hyperparameters")
 SCORINGS = Kind("Scoring", Scoring, "scoring", "Scorings", "How to score", "scorings")
+PARAMETERS = Kind("PluginParameters", PluginParameters, "plugin-parameters", "PluginParameters", "What data plugins are told", "plugin-parameters")
 
-KINDS = (DATASETS, LLMS, GROUPS, SCORINGS)
+KINDS = (DATASETS, LLMS, GROUPS, SCORINGS, PARAMETERS)

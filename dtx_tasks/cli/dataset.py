@@ -11,14 +11,14 @@ import typer
 import yaml
 from rich.console import Console
 
-from dtx_tasks.catalog import config_folder, load_catalog
+from dtx_tasks.catalog import config_folder, load_catalog, open_catalog
 from dtx_tasks.cli.rows import report_table, shown_row
 from dtx_tasks.dataset import RowFile, SplitRows, check_dataset, detect, imported
 from dtx_tasks.entrypoints.uploads import check_rows, store
 from dtx_tasks.errors import Mistake, SpecError, nearest
 from dtx_tasks.extension import rewriter
 from dtx_tasks.records import Layout
-from dtx_tasks.resolve import Allowed, dataset_parts, definition_mistakes, resolve_plugins
+from dtx_tasks.resolve import Allowed, dataset_parts, definition_mistakes, names_of_parameters, resolve_plugins, with_parameters
 from dtx_tasks.settings import root
 from dtx_tasks.spec import Dataset, Format, Kind, Split, load_text, parse, reading_of
 from dtx_tasks.spec.llm import Template
@@ -162,6 +162,10 @@ def _found(where: str, row_format: Format | None, kind: Kind | None, column: lis
         raise SpecError(f"{where} says itself how it is read.", "Leave --format, --kind, --column and --tag out, or name a file of rows.")
     else:
         dataset, folder = _defined(path, where)
+    told = with_parameters(dataset, open_catalog("default").parameters) if names_of_parameters(dataset) else dataset
+    if isinstance(told, list):
+        raise SpecError("\n".join(mistake.text(where) for mistake in told))
+    dataset = told
     parts, mistakes = dataset_parts(dataset, Allowed(folder, None))
     plugins, mistakes_of_plugins = resolve_plugins(dataset)
     mistakes = [*definition_mistakes(dataset), *mistakes, *mistakes_of_plugins]

@@ -1,4 +1,4 @@
-"""Commands for named resources: `dtx dataset`, `llm`, `hyperparameters` and `scoring`, all by the same functions."""
+"""Commands for named resources: `dtx dataset`, `llm`, `hyperparameters`, `scoring` and `plugin-parameters`, all by the same functions."""
 
 from __future__ import annotations
 

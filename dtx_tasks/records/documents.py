@@ -7,7 +7,7 @@ from typing import Any, Literal
 from dtx_tasks.records.base import Record, digest_of
 from dtx_tasks.spec import Columns, Format, Hyperparameters, Kind, Reading, Resources, Scoring, Selection, Split, Subset, Tags, reading_of
 
-ResourceKind = Literal["Dataset", "LLM", "HyperparameterGroup", "Scoring"]
+ResourceKind = Literal["Dataset", "LLM", "HyperparameterGroup", "Scoring", "PluginParameters"]
 
 
 class ResourceVersion(Record):

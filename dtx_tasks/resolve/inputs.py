@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar, cast
 
-from dtx_tasks.catalog import DATASETS, GROUPS, LLMS, SCORINGS, content_of, digest_of_version
+from dtx_tasks.catalog import DATASETS, GROUPS, LLMS, PARAMETERS, SCORINGS, content_of, digest_of_version
 from dtx_tasks.dataset import leaked_rows
 from dtx_tasks.errors import Mistake, SpecError, nearest
 from dtx_tasks.plan import ResolvedInputs
@@ -15,6 +15,7 @@ from dtx_tasks.records import Layout, ResourceVersion
 from dtx_tasks.resolve.files import Allowed, resolve_dataset, resolve_llm
 from dtx_tasks.resolve.groups import chain_of, merged_values
 from dtx_tasks.resolve.own import OwnFiles, files_of
+from dtx_tasks.resolve.plugins import names_of_parameters, with_parameters
 from dtx_tasks.resolve.references import Referred, referred
 from dtx_tasks.settings import root
 from dtx_tasks.spec import LLM, Dataset, HyperparameterGroup, Scoring
@@ -142,13 +143,22 @@ def _llms(lookup: _Lookup) -> Iterator[tuple[str, LLMSource]]:
 
 def _datasets(lookup: _Lookup) -> Iterator[tuple[str, ResolvedDataset]]:
     for path, name, dataset in lookup.definitions(Dataset, referred(lookup.experiment, "Dataset"), lookup.catalog.datasets):
-        own = lookup.own(DATASETS, dataset)
-        found = own.dataset(dataset) if own else resolve_dataset(dataset, lookup.allowed(DATASETS, dataset))
+        found = _dataset(lookup, dataset)
         if isinstance(found, list):
             lookup.mistakes += [Mistake(f"{path}{mistake.key_path}", mistake.problem, mistake.remedy) for mistake in found]
         else:
             lookup.note(DATASETS, dataset, files_of(found.source))
+            for reference in names_of_parameters(dataset):
+                lookup.note(PARAMETERS, lookup.catalog.parameters[reference])
             yield name, found
+
+
+def _dataset(lookup: _Lookup, dataset: Dataset) -> ResolvedDataset | list[Mistake]:
+    told = with_parameters(dataset, lookup.catalog.parameters)
+    if isinstance(told, list):
+        return told
+    own = lookup.own(DATASETS, dataset)
+    return own.dataset(told) if own else resolve_dataset(told, lookup.allowed(DATASETS, dataset))
 
 
 def _groups(lookup: _Lookup) -> Iterator[tuple[str, Hyperparameters]]:

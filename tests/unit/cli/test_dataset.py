@@ -13,6 +13,7 @@ import yaml
 
 from dtx_tasks.cli import main
 from tests.builders import FakeData
+from tests.plugins import Packages
 
 SHARED = Path(os.environ.get("DTX_SHARED") or Path(__file__).parents[4] / "shared") / "data"
 needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason=f"the real data is not in {SHARED}; DTX_SHARED names another folder")
@@ -139,6 +140,20 @@ def test_held_out_rows_can_be_shown(data: FakeData, monkeypatch: pytest.MonkeyPa
     data.text("a.yaml", "name: mine\ntrain: a.jsonl\ntest: 1\n")
     assert dtx(monkeypatch, "preview", "a.yaml", "--split", "test") == 0
     assert capsys.readouterr().out.count("assistant: yes") == 1
+
+
+def test_plugin_with_named_parameters_is_run(data: FakeData, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """As preparing would run it."""
+    code = "def run(rows, parameters):\n    yield from (row for row in rows if len(row['output']) >= parameters['least'])\n"
+    Packages(data.folder / "packages", monkeypatch).add("keep-long", code, parameters={"properties": {"least": {"type": "integer"}}})
+    monkeypatch.setenv("DTX_HOME", str(data.folder / "home"))
+    monkeypatch.setenv("DTX_CONFIG", str(data.config()))
+    data.text("config/plugin-parameters/strict.yaml", "name: strict\nplugin: keep-long\nparameters: {least: 3}\n")
+    data.jsonl("a.jsonl", [{"instruction": "a", "output": "no"}, {"instruction": "b", "output": "yes"}])
+    data.text("a.yaml", "name: mine\ntrain: a.jsonl\nplugins: [{name: keep-long, parameters: strict}]\n")
+    assert dtx(monkeypatch, "preview", "a.yaml") == 0
+    out = capsys.readouterr().out
+    assert ("assistant: yes" in out, "assistant: no" in out) == (True, False)
 
 
 def test_rows_are_uploaded_and_checked(data: FakeData, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
