@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from dtx_tasks.dataset import said_place
 from dtx_tasks.errors import DataError
 from dtx_tasks.template import IGNORED_LABEL, Encoded, encode
 
@@ -52,4 +53,4 @@ def told_with_place(label: str, row: Row) -> Iterator[None]:
     try:
         yield
     except DataError as error:
-        raise type(error)(f"{label}:{row.line}: row: {error.message}", error.hint) from None
+        raise type(error)(f"{said_place(label, row.line)}: row: {error.message}", error.hint) from None
