@@ -6,28 +6,28 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from dtx_tasks.errors import DataError
-from dtx_tasks.template import IGNORED_LABEL, Encoded, encode
+from dtx_tasks.template import IGNORED_LABEL, Encoded, encode_all
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from dtx_tasks.dataset import Row
     from dtx_tasks.template.render import Tokenizer
 
 
-def encoded_row(tokenizer: Tokenizer, row: Row, cutoff_len: int) -> Encoded:
-    """Tokenises a conversation.
+def encoded_rows(tokenizer: Tokenizer, rows: Sequence[Row], cutoff_len: int) -> list[Encoded]:
+    """Tokenises conversations.
 
     Args:
         tokenizer: After `adapt`.
-        row: A conversation.
-        cutoff_len: The most tokens.
+        rows: Conversations.
+        cutoff_len: The most tokens of each.
 
     Raises:
-        DataError: The template cannot write it, or nothing of the answer would be learned.
+        DataError: The template cannot write one of them, or nothing of its answer would be learned.
     """
-    encoded = encode(tokenizer, row.messages, row.tools, cutoff_len=cutoff_len)
-    if not num_trained_tokens(encoded):
+    encoded = encode_all(tokenizer, [(row.messages, row.tools) for row in rows], cutoff_len=cutoff_len)
+    if not all(map(num_trained_tokens, encoded)):
         problem = f"nothing of the answer is left at a cutoff_len of {cutoff_len}."
         raise DataError(problem, "Nothing would be learned: raise cutoff_len, or shorten the question.")
     return encoded

@@ -9,7 +9,7 @@ from transformers import AutoTokenizer
 
 from dtx_tasks.dataset import Measured
 from dtx_tasks.errors import DataError, SpecError
-from dtx_tasks.prepare.encode import encoded_row, num_trained_tokens
+from dtx_tasks.prepare.encode import encoded_rows, num_trained_tokens
 from dtx_tasks.template import adapt
 
 if TYPE_CHECKING:
@@ -43,5 +43,5 @@ def measure_with(folder: Path, template: Template, cutoff_len: int) -> Callable[
 
 
 def _measure(tokenizer: Tokenizer, cutoff_len: int, row: Row) -> Measured:
-    encoded = encoded_row(tokenizer, row, cutoff_len)
+    (encoded,) = encoded_rows(tokenizer, [row], cutoff_len)
     return Measured(len(encoded.input_ids), num_trained_tokens(encoded), encoded.is_truncated)
