@@ -5,15 +5,16 @@ from __future__ import annotations
 from bisect import bisect_right
 from dataclasses import dataclass
 from itertools import chain, pairwise
-from operator import itemgetter
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 from dtx_tasks.template.render import Rendered, UnsuitableTemplateError, conversation, prompt_text, template_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from dtx_tasks.template.render import Message, Tokenizer
+    from tokenizers import Encoding
+
+    from dtx_tasks.template.render import Message, Span, Tokenizer
 
 IGNORED_LABEL: Final = -100
 """What torch's cross entropy leaves out of the loss."""
@@ -165,24 +166,30 @@ def _split(tokenizer: Tokenizer, texts: list[tuple[str, list[int]]]) -> list[lis
     """
     if not tokenizer.is_fast:
         return [[_ids(tokenizer, text[start:end]) for start, end in pairwise([0, *seams, len(text)])] for text, seams in texts]
-    encoded = tokenizer([text for text, _ in texts], add_special_tokens=False, return_offsets_mapping=True, return_attention_mask=False)
-    ids, offsets = encoded["input_ids"], encoded["offset_mapping"]
-    return [_parts(tokenizer, *text, *found) for text, *found in zip(texts, ids, offsets, strict=True)]
+    encoded = tokenizer([text for text, _ in texts], add_special_tokens=False, return_attention_mask=False)
+    return [_parts(tokenizer, *text, encoding) for text, encoding in zip(texts, encoded.encodings, strict=True)]
 
 
-def _parts(tokenizer: Tokenizer, text: str, seams: list[int], ids: list[int], offsets: list[tuple[int, int]]) -> list[list[int]]:
-    places = [bisect_right(offsets, seam, key=itemgetter(1)) for seam in seams]
+def _parts(tokenizer: Tokenizer, text: str, seams: list[int], encoding: Encoding) -> list[list[int]]:
+    ids = encoding.ids
+    # To ask for the end of some tokens costs less than a list of those of all.
+    places = [bisect_right(range(len(ids)), seam, key=lambda token: _span(encoding, token)[1]) for seam in seams]
     for index, (seam, place) in enumerate(zip(seams, places, strict=True)):
-        if not _is_between(offsets, place, seam):
+        if not _is_between(encoding, place, seam):
             before, behind = _split(tokenizer, [(text[:seam], seams[:index]), (text[seam:], [later - seam for later in seams[index + 1 :]])])
             return [*before, *behind]
     return [ids[start:end] for start, end in pairwise([0, *places, len(ids)])]
 
 
-def _is_between(offsets: list[tuple[int, int]], place: int, seam: int) -> bool:
+def _is_between(encoding: Encoding, place: int, seam: int) -> bool:
     """Whether a token ends at the seam and the next one begins behind it."""
-    ends_there = offsets[place - 1][1] == seam if place else seam == 0
-    return ends_there and (place == len(offsets) or offsets[place][0] >= seam)
+    ends_there = _span(encoding, place - 1)[1] == seam if place else seam == 0
+    return ends_there and (place == len(encoding) or _span(encoding, place)[0] >= seam)
+
+
+def _span(encoding: Encoding, token: int) -> Span:
+    """Where a token stands in the text."""
+    return cast("Span", encoding.token_to_chars(token))
 
 
 def _cut(turns: list[Turn], most_tokens: int, *, is_last_first: bool) -> list[Turn]:
