@@ -16,7 +16,7 @@ from dtx_tasks.dataset import Part, SplitRows, labelled, said_place
 from dtx_tasks.errors import ClaimedError, DataError, TransientError
 from dtx_tasks.extension import rewriter
 from dtx_tasks.plan import CODE_VERSIONS
-from dtx_tasks.prepare.encode import encoded_row, num_trained_tokens, scored_row, told_with_place
+from dtx_tasks.prepare.encode import encoded_rows, num_trained_tokens, scored_row, told_with_place
 from dtx_tasks.prepare.record import prepared
 from dtx_tasks.records import FetchedLLM, Layout, PreparedDataset, PrepareDocument, SplitStatistics, digest_of
 from dtx_tasks.storage import bring, bring_file, claim, manifest, put_folder, read_record, remove, sha256_of, workplace, write_record
@@ -136,16 +136,22 @@ def _write_train(rows: Iterator[Row], label: str, tokenizer: Tokenizer, options:
     totals = _Totals()
     with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_stream(sink, TRAIN_SCHEMA) as writer:
         for batch in iter(lambda: list(islice(rows, BATCH_ROWS)), []):
-            encoded = [_encoded(tokenizer, row, options, label) for row in batch]
+            encoded = _encoded(tokenizer, batch, options, label)
             totals.add(encoded)
             columns = [pa.array([getattr(row, name) for row in encoded], TRAIN_SCHEMA.field(name).type) for name in TRAIN_SCHEMA.names]
             writer.write_batch(pa.record_batch(columns, TRAIN_SCHEMA))
     return totals.statistics()
 
 
-def _encoded(tokenizer: Tokenizer, row: Row, options: EncodeOptions, label: str) -> Encoded:
-    with told_with_place(label, row):
-        return encoded_row(tokenizer, row, options)
+def _encoded(tokenizer: Tokenizer, rows: list[Row], options: EncodeOptions, label: str) -> list[Encoded]:
+    """All at once; where something is wrong, one after the other, to find out with which row."""
+    try:
+        return encoded_rows(tokenizer, rows, options)
+    except DataError:
+        for row in rows:
+            with told_with_place(label, row):
+                encoded_rows(tokenizer, [row], options)
+        raise
 
 
 @dataclass

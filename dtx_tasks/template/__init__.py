@@ -1,7 +1,7 @@
 """From a conversation to text and token ids: one way for training, scoring and serving."""
 
 from dtx_tasks.template.adapt import adapt, stop_token_ids
-from dtx_tasks.template.encode import IGNORED_LABEL, Encoded, answer_text, encode, prompt_ids
+from dtx_tasks.template.encode import IGNORED_LABEL, Encoded, answer_text, encode, encode_all, prompt_ids
 from dtx_tasks.template.render import UnsuitableTemplateError
 from dtx_tasks.template.table import TEMPLATES, TOKENIZERS_OWN, Template
 
@@ -15,6 +15,7 @@ __all__ = [
     "adapt",
     "answer_text",
     "encode",
+    "encode_all",
     "prompt_ids",
     "stop_token_ids",
 ]
