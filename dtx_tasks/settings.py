@@ -88,8 +88,23 @@ def cache_folder() -> Path:
 
 
 def max_download_bytes() -> int:
-    """The largest file that is downloaded from the web: DTX_MAX_DOWNLOAD_BYTES, else 20 GiB."""
+    """The most that is downloaded at once from the web or the hub: DTX_MAX_DOWNLOAD_BYTES, else 20 GiB."""
     return int(os.environ.get("DTX_MAX_DOWNLOAD_BYTES", str(20 << 30)))
+
+
+def max_upload_bytes() -> int:
+    """The largest file that is taken by a request: DTX_MAX_UPLOAD_BYTES, else 5 GiB."""
+    return int(os.environ.get("DTX_MAX_UPLOAD_BYTES", str(5 << 30)))
+
+
+def hub_endpoint() -> str:
+    """The Hugging Face hub: HF_ENDPOINT names a mirror."""
+    return (os.environ.get("HF_ENDPOINT") or "https://huggingface.co").rstrip("/")
+
+
+def hub_token() -> str:
+    """Who asks the hub, for what is not public: HF_TOKEN; empty for nobody."""
+    return os.environ.get("HF_TOKEN", "").strip()
 
 
 def scratch_folder() -> Path:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
-from dtx_tasks.catalog.kinds import DATASETS, GROUPS, LLMS, SCORINGS
+from dtx_tasks.catalog.kinds import DATASETS, GROUPS, LLMS, PARAMETERS, SCORINGS
 from dtx_tasks.catalog.names import MergedNames
 from dtx_tasks.errors import SpecError
 from dtx_tasks.settings import bundled_folder
-from dtx_tasks.spec import LLM, Dataset, HyperparameterGroup, Scoring, load_text, parse
+from dtx_tasks.spec import LLM, Dataset, HyperparameterGroup, PluginParameters, Scoring, load_text, parse
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,12 +30,19 @@ class Catalog:
     datasets: Mapping[str, Dataset] = field(default_factory=dict)
     groups: Mapping[str, HyperparameterGroup] = field(default_factory=dict)
     scorings: Mapping[str, Scoring] = field(default_factory=dict)
+    parameters: Mapping[str, PluginParameters] = field(default_factory=dict)
     folders: Mapping[tuple[str, str], Path] = field(default_factory=dict)
     """By kind and name."""
 
     def of(self, kind: Kind) -> Mapping[str, SpecModel]:
         """The resources of a kind, by name."""
-        named: dict[str, Mapping[str, SpecModel]] = {"LLM": self.llms, "Dataset": self.datasets, "HyperparameterGroup": self.groups, "Scoring": self.scorings}
+        named: dict[str, Mapping[str, SpecModel]] = {
+            "LLM": self.llms,
+            "Dataset": self.datasets,
+            "HyperparameterGroup": self.groups,
+            "Scoring": self.scorings,
+            "PluginParameters": self.parameters,
+        }
         return named[kind.name]
 
     def holds(self, kind: Kind, spec: SpecModel) -> bool:
@@ -73,6 +80,7 @@ def load_catalog(folder: Path) -> Catalog:
         datasets=_load(folder / DATASETS.folder, Dataset, folders),
         groups=_load(folder / GROUPS.folder, HyperparameterGroup, folders),
         scorings=_load(folder / SCORINGS.folder, Scoring, folders),
+        parameters=_load(folder / PARAMETERS.folder, PluginParameters, folders),
         folders=folders,
     )
 

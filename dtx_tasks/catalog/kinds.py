@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from dtx_tasks.spec import LLM, Dataset, HyperparameterGroup, Scoring
+from dtx_tasks.spec import LLM, Dataset, HyperparameterGroup, PluginParameters, Scoring
 
 if TYPE_CHECKING:
     from dtx_tasks.records import ResourceKind
@@ -21,6 +21,7 @@ class Kind:
         model: Its spec.
         command: The word of the `dtx` command.
         plural: What it is called in sentences about several.
+        purpose: What it is for, in front of a list of its commands.
         folder: Of the bundled ones, below config/.
     """
 
@@ -28,12 +29,14 @@ class Kind:
     model: type[SpecModel]
     command: str
     plural: str
+    purpose: str
     folder: str
 
 
-LLMS = Kind("LLM", LLM, "llm", "LLMs", "models")
-DATASETS = Kind("Dataset", Dataset, "dataset", "Datasets", "datasets")
-GROUPS = Kind("HyperparameterGroup", HyperparameterGroup, "hyperparameters", "HyperparameterGroups", "hyperparameters")
-SCORINGS = Kind("Scoring", Scoring, "scoring", "Scorings", "scorings")
+LLMS = Kind("LLM", LLM, "llm", "LLMs", "Base models", "models")
+DATASETS = Kind("Dataset", Dataset, "dataset", "Datasets", "Rows to learn from and to score on", "datasets")
+GROUPS = Kind("HyperparameterGroup", HyperparameterGroup, "hyperparameters", "HyperparameterGroups", "How to train", "hyperparameters")
+SCORINGS = Kind("Scoring", Scoring, "scoring", "Scorings", "How to score", "scorings")
+PARAMETERS = Kind("PluginParameters", PluginParameters, "plugin-parameters", "PluginParameters", "What data plugins are told", "plugin-parameters")
 
-KINDS = (DATASETS, LLMS, GROUPS, SCORINGS)
+KINDS = (DATASETS, LLMS, GROUPS, SCORINGS, PARAMETERS)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dtx_tasks.catalog.bundled import Catalog, config_folder, load_catalog
-from dtx_tasks.catalog.kinds import DATASETS, GROUPS, LLMS, SCORINGS
+from dtx_tasks.catalog.kinds import DATASETS, GROUPS, LLMS, PARAMETERS, SCORINGS
 from dtx_tasks.catalog.names import MergedNames
 from dtx_tasks.errors import SpecError
 from dtx_tasks.settings import SQLITE, catalog_url
@@ -60,4 +60,5 @@ def open_catalog(team: str) -> Catalog:
         datasets=MergedNames(DATASETS, bundled.datasets, latest, own),
         groups=MergedNames(GROUPS, bundled.groups, latest, own),
         scorings=MergedNames(SCORINGS, bundled.scorings, latest, own),
+        parameters=MergedNames(PARAMETERS, bundled.parameters, latest, own),
     )

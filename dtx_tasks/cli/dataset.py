@@ -1,4 +1,4 @@
-"""`dtx dataset`: rows checked, shown and brought along from LLaMA-Factory, without running anything."""
+"""`dtx dataset`: rows checked, shown, uploaded and brought along from LLaMA-Factory, without running anything."""
 
 from __future__ import annotations
 
@@ -13,13 +13,16 @@ import typer
 import yaml
 from rich.console import Console
 
-from dtx_tasks.catalog import config_folder, load_catalog
+from dtx_tasks.catalog import config_folder, load_catalog, open_catalog
 from dtx_tasks.cli.rows import legend, report_table, seen_row, shown_row
-from dtx_tasks.dataset import RowFile, SplitRows, check_dataset, detect, imported
+from dtx_tasks.dataset import RowFile, SplitRows, check_dataset, detect, imported, said_line
+from dtx_tasks.entrypoints.uploads import check_rows, store
 from dtx_tasks.errors import DataError, Mistake, SpecError, nearest
 from dtx_tasks.extension import rewriter
 from dtx_tasks.plan import encode_options
-from dtx_tasks.resolve import Allowed, dataset_parts, definition_mistakes, merged_values, resolve_plugins
+from dtx_tasks.records import Layout
+from dtx_tasks.resolve import Allowed, dataset_parts, definition_mistakes, merged_values, names_of_parameters, resolve_plugins, with_parameters
+from dtx_tasks.settings import root
 from dtx_tasks.spec import Dataset, Format, HyperparameterGroup, Kind, Split, load_text, parse, reading_of
 from dtx_tasks.spec.llm import Template
 from dtx_tasks.spec.load import SpecDocument
@@ -35,7 +38,7 @@ if TYPE_CHECKING:
 
 WRONG_ROWS = 2
 
-Where = Annotated[str, typer.Argument(help="A file of rows, the YAML of a Dataset, or the name of one.", show_default=False)]
+Where = Annotated[str, typer.Argument(help="A file or a folder of rows, the YAML of a Dataset, or the name of one.", show_default=False)]
 AsFormat = Annotated[Format | None, typer.Option("--format", help="How a row is laid out; by default what its first rows look like.")]
 OfKind = Annotated[Kind | None, typer.Option("--kind", help="What a row holds; by default what its first rows look like.")]
 ColumnNames = Annotated[list[str] | None, typer.Option("--column", help="PART=COLUMN, such as instruction=question; several times if need be.")]
@@ -48,9 +51,9 @@ TagWords = Annotated[list[str] | None, typer.Option("--tag", help="PART=WORD, su
 
 
 def add_to(group: typer.Typer) -> None:
-    """Adds these commands to `dtx dataset`."""
-    for word, command in (("check", check), ("preview", preview), ("import", import_registry)):
-        group.command(word)(command)
+    """Adds these commands to `dtx dataset`, in front of those that every kind of resource has."""
+    for word, command in (("check", check), ("preview", preview), ("upload", upload), ("import", import_registry)):
+        group.command(word, rich_help_panel="Rows")(command)
 
 
 def check(
@@ -67,7 +70,7 @@ def check(
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
     html: Annotated[Path | None, typer.Option(help="Write the report as a page.")] = None,
 ) -> None:
-    """Read every row, and say what is wrong with which; ends with 2 where a row cannot be used."""
+    """Say what is wrong with which row; ends with 2 where one cannot be used."""
     found = _found(where, row_format, kind, column, tag)
     view = _view(tokenizer, template, cutoff_len, mask_history=mask_history, train_on_prompt=train_on_prompt)
     measure = view.measure(found.reading.kind) if view else None
@@ -102,20 +105,39 @@ def preview(
     if split not in found.parts:
         raise SpecError(f"{found.dataset.name} has no {split} split.", f"It has {', '.join(found.parts)}.")
     view = _view(tokenizer, template, cutoff_len, mask_history=mask_history, train_on_prompt=train_on_prompt)
-    rows = list(islice(_rows(found, split), number))
+    rows, label = list(islice(_rows(found, split), number)), found.parts[split].label
     if not rows:
         raise SpecError(f"{where} has no row that can be shown.", "`dtx dataset check` says why.")
     if view:
-        _show_seen(rows, view.see(found.reading.kind), view.options.cutoff_len)
+        _show_seen(rows, label, view.see(found.reading.kind), view.options.cutoff_len)
     else:
-        Console().print(*map(shown_row, rows), sep="\n")
+        Console().print(*(shown_row(row, label) for row in rows), sep="\n")
+
+
+def upload(
+    where: Annotated[str, typer.Argument(help="A file of rows or a folder of such files, here or at an address.", show_default=False)],
+    team: Annotated[str, typer.Option(help="The team that may use it.")] = "default",
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for other programs.")] = False,
+) -> None:
+    """Put rows on the platform's storage, check them, and print what a Dataset is to name."""
+    found = Allowed(Path(), None).find_rows(where)
+    if isinstance(found, Mistake):
+        raise SpecError(f"{where}: {found.problem}.", found.remedy)
+    report, uri = check_rows(found[0]), store(found[0], Layout(root(), team))
+    if as_json:
+        typer.echo(json.dumps({"uri": uri, "report": report.as_dict()}, indent=1, ensure_ascii=False))
+    else:
+        Console().print(report_table(report))
+        typer.echo(f"In a Dataset: `train: {uri}`")
+    if report.findings.num_errors:
+        raise typer.Exit(WRONG_ROWS)
 
 
 def import_registry(
     file: Annotated[Path, typer.Argument(help="LLaMA-Factory's dataset_info.json.", show_default=False)],
     out: Annotated[Path, typer.Option(help="The folder for the Datasets.")] = Path("datasets"),
 ) -> None:
-    """Make a Dataset of each entry of a LLaMA-Factory registry, and say what means something else here."""
+    """Make Datasets of LLaMA-Factory's dataset_info.json, and say what differs here."""
     document = load_text(_text(file), str(file))
     out.mkdir(parents=True, exist_ok=True)
     num_made = 0
@@ -153,12 +175,16 @@ def _found(where: str, row_format: Format | None, kind: Kind | None, column: lis
     """What is meant: a file of rows, a definition in a file, or a name of the catalog."""
     path = Path(where)
     columns, tags = _pairs(column, "--column"), _pairs(tag, "--tag")
-    if path.is_file() and path.suffix not in (".yaml", ".yml"):
+    if path.is_dir() or (path.is_file() and path.suffix not in (".yaml", ".yml")):
         dataset, folder = _of_rows(path, row_format, kind, columns, tags), Path()
     elif row_format or kind or columns or tags:
         raise SpecError(f"{where} says itself how it is read.", "Leave --format, --kind, --column and --tag out, or name a file of rows.")
     else:
         dataset, folder = _defined(path, where)
+    told = with_parameters(dataset, open_catalog("default").parameters) if names_of_parameters(dataset) else dataset
+    if isinstance(told, list):
+        raise SpecError("\n".join(mistake.text(where) for mistake in told))
+    dataset = told
     parts, mistakes = dataset_parts(dataset, Allowed(folder, None))
     plugins, mistakes_of_plugins = resolve_plugins(dataset)
     mistakes = [*definition_mistakes(dataset), *mistakes, *mistakes_of_plugins]
@@ -216,7 +242,7 @@ def _rows(found: _Found, split: Split) -> Any:
     return RowFile(found.parts[split].path, found.parts[split].label, found.reading, found.rewrite)
 
 
-def _show_seen(rows: list[Row], see: Callable[[Row], SeenRow], cutoff_len: int) -> None:
+def _show_seen(rows: list[Row], label: str, see: Callable[[Row], SeenRow], cutoff_len: int) -> None:
     console = Console()
     has_colours = console.is_terminal and not console.no_color
     console.print(legend(has_colours=has_colours))
@@ -226,7 +252,7 @@ def _show_seen(rows: list[Row], see: Callable[[Row], SeenRow], cutoff_len: int) 
         except DataError as error:
             seen = error
         # A line of the text stays a line, however long it is.
-        console.print(seen_row(row, seen, cutoff_len, has_colours=has_colours), soft_wrap=True)
+        console.print(seen_row(said_line(label, row.line), seen, cutoff_len, has_colours=has_colours), soft_wrap=True)
 
 
 @dataclass(frozen=True)

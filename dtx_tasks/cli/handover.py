@@ -6,9 +6,11 @@ from copy import deepcopy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dtx_tasks.records import Layout, digest_of
+from dtx_tasks.entrypoints.documents import hand_over_rows
+from dtx_tasks.entrypoints.uploads import store
+from dtx_tasks.records import Layout
 from dtx_tasks.spec import SPLITS
-from dtx_tasks.storage import bring_page, copy_folder, is_remote, is_web, manifest, put_file, sha256_of, verify
+from dtx_tasks.storage import bring_hub, bring_page, is_hub, is_remote, is_web, look_up
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,10 +37,10 @@ def hand_over(data: dict[str, Any], plan: ExperimentPlan, folder: Path, root: st
         for split in SPLITS:
             # A split may be a part of the train file in place of a path.
             if isinstance(definition.get(split), str) and not is_remote(definition[split]):
-                definition[split] = _upload_file(_here(definition[split], folder), layout)
+                definition[split] = store(_here(definition[split], folder), layout)
     for definition in _definitions(changed, "llms", "llm"):
         if not definition["source"].startswith("made:") and not is_remote(definition["source"]):
-            definition["source"] = _upload_folder((folder / Path(definition["source"]).expanduser()).resolve(), layout)
+            definition["source"] = store((folder / Path(definition["source"]).expanduser()).resolve(), layout)
     _hand_over_own(plan, layout)
     return changed
 
@@ -48,10 +50,10 @@ def _hand_over_own(plan: ExperimentPlan, layout: Layout) -> None:
     for dataset in plan.datasets:
         for file in dataset.files.values() if ("Dataset", dataset.name) in own else ():
             if not is_remote(file.path):
-                put_file(Path(file.path), layout.upload(file.sha256[:16], Path(file.path).name), file.sha256)
+                hand_over_rows(file, layout)
     for llm in (base.llm for base in plan.bases):
         if ("LLM", llm.name) in own and llm.kind == "local" and not is_remote(llm.source):
-            _upload_folder(Path(llm.source), layout)
+            store(Path(llm.source), layout)
 
 
 def _definitions(data: dict[str, Any], axis: str, key: str) -> Iterator[dict[str, Any]]:
@@ -62,18 +64,7 @@ def _definitions(data: dict[str, Any], axis: str, key: str) -> Iterator[dict[str
 
 
 def _here(written: str, folder: Path) -> Path:
-    """A file on the author's machine, or one from the web that it can reach."""
+    """A file or folder on the author's machine, or one from the web or the hub that it can reach."""
+    if is_hub(written):
+        return bring_hub(look_up(written))
     return bring_page(written) if is_web(written) else (folder / Path(written).expanduser()).resolve()
-
-
-def _upload_file(path: Path, layout: Layout) -> str:
-    sha256 = sha256_of(path)
-    return put_file(path, layout.upload(sha256[:16], path.name), sha256)
-
-
-def _upload_folder(path: Path, layout: Layout) -> str:
-    files = manifest(path)
-    uri = layout.upload(digest_of([entry.model_dump() for entry in files]), path.name)
-    if not verify(uri, files):
-        copy_folder(path, uri)
-    return uri

@@ -18,7 +18,7 @@ from dtx_tasks.stack.rest import AirflowRefused, AirflowUnreachable
 app = typer.Typer(name="dtx", help="Batch fine-tuning of LLMs on Apache Airflow.", no_args_is_help=True, pretty_exceptions_enable=False)
 for commands in (experiment, embedded, doctor, remote, plugin):
     commands.add_to(app)
-dataset.add_to(resources.add_to(app)["dataset"])
+resources.add_to(app, {"dataset": dataset.add_to})
 
 REQUESTS_FAULT = (400, 404, 409, 422)
 """What was asked for is wrong, or not there."""

@@ -1,4 +1,4 @@
-"""Commands for named resources: `dtx dataset`, `llm`, `hyperparameters` and `scoring`, all by the same functions."""
+"""Commands for named resources: `dtx dataset`, `llm`, `hyperparameters`, `scoring` and `plugin-parameters`, all by the same functions."""
 
 from __future__ import annotations
 
@@ -24,13 +24,20 @@ from dtx_tasks.resolve import Origin
 from dtx_tasks.spec import SpecDocument, dump_text, load_text
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from dtx_tasks.catalog import Version
     from dtx_tasks.entrypoints.resources import Saved
 
 Name = Annotated[str, typer.Argument(help="Its name.", show_default=False)]
-Definition = Annotated[Path, typer.Argument(help="A YAML or JSON file with the definition; `-` reads standard input.", show_default=False, allow_dash=True)]
+Definition = Annotated[
+    Path,
+    typer.Argument(
+        help="A YAML or JSON file with the definition, from whose folder relative paths count; `-` reads standard input.", show_default=False, allow_dash=True
+    ),
+]
 MaybeDefinition = Annotated[Path | None, typer.Argument(help="As for create; without it $EDITOR opens.", show_default=False, allow_dash=True)]
-Team = Annotated[str, typer.Option(help="Whose.")]
+Team = Annotated[str, typer.Option(help="The team whose they are.")]
 Note = Annotated[str, typer.Option(help="Why, in a few words; kept with the version.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for other programs.")]
 AsYaml = Annotated[bool, typer.Option("--yaml", help="Print the definition alone, as create and edit read it.")]
@@ -38,32 +45,33 @@ VersionNumber = Annotated[int | None, typer.Option("--version", min=1, help="Whi
 BasedOn = Annotated[int | None, typer.Option(min=1, help="The version that FILE was made from: a later one by somebody else is not lost.", show_default=False)]
 
 
-def add_to(app: typer.Typer) -> dict[str, typer.Typer]:
+def add_to(app: typer.Typer, first: Mapping[str, Callable[[typer.Typer], None]]) -> None:
     """Adds a group of commands for each kind.
 
-    Returns:
-        The groups by their word, for commands that only one kind has.
+    Args:
+        app: Where they go.
+        first: By the word of a kind what adds commands that only this one has, to stand in front of the others.
     """
-    groups = {kind.command: _group(kind) for kind in KINDS}
-    for word, group in groups.items():
-        app.add_typer(group, name=word)
-    return groups
+    for kind in KINDS:
+        app.add_typer(_group(kind, first.get(kind.command)), name=kind.command)
 
 
-def _group(kind: Kind) -> typer.Typer:
-    group = typer.Typer(help=f"Named, versioned {kind.plural}.", no_args_is_help=True)
+def _group(kind: Kind, add_first: Callable[[typer.Typer], None] | None) -> typer.Typer:
+    group = typer.Typer(no_args_is_help=True)
 
     def remember(context: typer.Context) -> None:
         context.obj = kind
 
-    group.callback(help=f"Named, versioned {kind.plural}: bundled ones, and your own.")(remember)
-    for word, command in (("create", create), ("list", list_all), ("show", show), ("edit", edit), ("delete", delete)):
-        group.command(word)(command)
+    group.callback(help=f"{kind.purpose}: named and versioned, bundled ones and your own.")(remember)
+    if add_first:
+        add_first(group)
+    for word, command in (("list", list_all), ("show", show), ("create", create), ("edit", edit), ("delete", delete)):
+        group.command(word, rich_help_panel=f"Named {kind.plural}")(command)
     return group
 
 
 def create(context: typer.Context, file: Definition, note: Note = "", team: Team = "default") -> None:
-    """Save a new one under the name in its file; relative paths count from the file's folder."""
+    """Save a new one, under the name in its file."""
     document, origin = _read(file)
     _say(context.obj, create_resource(context.obj, document, origin, team=team, author=_author(), note=note))
 
@@ -110,7 +118,7 @@ def _print_own(kind: Kind, found: Version, versions: list[Version], text: str, s
 
 
 def edit(context: typer.Context, name: Name, file: MaybeDefinition = None, based_on: BasedOn = None, note: Note = "", team: Team = "default") -> None:
-    """Save a new version; refused when somebody else has saved one meanwhile."""
+    """Save a new version, from a file or in $EDITOR."""
     kind: Kind = context.obj
     latest = resource_versions(kind, name, team=team)[0]
     if file is None:
@@ -124,7 +132,7 @@ def edit(context: typer.Context, name: Name, file: MaybeDefinition = None, based
 
 
 def delete(context: typer.Context, name: Name, team: Team = "default") -> None:
-    """Remove one of your own with all its versions; refused while an experiment refers to it."""
+    """Remove one of your own; refused while something refers to it."""
     delete_resource(context.obj, name, team=team)
     typer.echo(f"{context.obj.name} {name} is deleted.")
 

@@ -10,7 +10,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from dtx_tasks.dataset import CODES
+from dtx_tasks.dataset import CODES, said_line
 from dtx_tasks.errors import DataError
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def _findings(report: DatasetReport) -> Iterator[RenderableType]:
             yield Text(f"  and {more:,} more")
 
 
-def shown_row(row: Row) -> RenderableType:
+def shown_row(row: Row, label: str) -> RenderableType:
     """One row as the conversation that it stands for."""
     parts = [_turn(message) for message in row.messages]
     parts += [_turn(message, name) for name, message in (("chosen", row.chosen), ("rejected", row.rejected)) if message]
@@ -74,7 +74,7 @@ def shown_row(row: Row) -> RenderableType:
     names = [tool["function"]["name"] for tool in row.tools or ()]
     parts += [Text(f"tools: {', '.join(names)}", style="bold")] if names else []
     parts += [Text(f"{part}: {', '.join(paths)}", style="bold") for part, paths in row.files.items()]
-    return Panel(Group(*parts), title=f"line {row.line}", title_align="left")
+    return Panel(Group(*parts), title=said_line(label, row.line), title_align="left")
 
 
 def legend(*, has_colours: bool) -> Text:
@@ -82,21 +82,21 @@ def legend(*, has_colours: bool) -> Text:
     return Text.assemble(_piece("This is learned", True, has_colours=has_colours), ", the rest is not.")
 
 
-def seen_row(row: Row, seen: SeenRow | DataError, cutoff_len: int, *, has_colours: bool) -> RenderableType:
+def seen_row(place: str, seen: SeenRow | DataError, cutoff_len: int, *, has_colours: bool) -> RenderableType:
     """One row as the model sees it.
 
     Args:
-        row: The row.
+        place: Which row: its line.
         seen: What the tokenizer makes of it, or why nothing of it can be learned.
         cutoff_len: Where it is cut off.
         has_colours: Whether the screen shows colours.
     """
     if isinstance(seen, DataError):
-        return Text(f"line {row.line}: {seen}\n", style=COLOURS["warning"])
+        return Text(f"{place}: {seen}\n", style=COLOURS["warning"])
     measured = seen.measured
     cut = f", cut off at {cutoff_len}" if measured.is_truncated else ""
     share = measured.num_trained_tokens / measured.num_tokens
-    title = f"line {row.line}: {measured.num_tokens} tokens, {measured.num_trained_tokens} of them learned ({share:.1%}){cut}\n"
+    title = f"{place}: {measured.num_tokens} tokens, {measured.num_trained_tokens} of them learned ({share:.1%}){cut}\n"
     return Text.assemble((title, "bold"), *(_piece(text, is_learned, has_colours=has_colours) for text, is_learned in seen.pieces), "\n")
 
 

@@ -4,6 +4,7 @@ from dtx_tasks.dataset.detect import detect
 from dtx_tasks.dataset.fields import Problem
 from dtx_tasks.dataset.file import RowFile
 from dtx_tasks.dataset.findings import CODES, Finding, Findings
+from dtx_tasks.dataset.folder import folder_mistake, labelled, said_line, said_place
 from dtx_tasks.dataset.read import RawRow
 from dtx_tasks.dataset.registry import Imported, imported
 from dtx_tasks.dataset.repeats import LeakedRow, leaked_rows
@@ -33,6 +34,10 @@ __all__ = [
     "Tool",
     "check_dataset",
     "detect",
+    "folder_mistake",
     "imported",
+    "labelled",
     "leaked_rows",
+    "said_line",
+    "said_place",
 ]

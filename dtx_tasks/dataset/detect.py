@@ -5,7 +5,8 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from dtx_tasks.dataset.read import RawRow, read_file
+from dtx_tasks.dataset.folder import read_rows
+from dtx_tasks.dataset.read import RawRow
 from dtx_tasks.spec import Columns
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def columns_of_file(path: Path) -> set[str] | None:
 
 
 def _first_rows(path: Path) -> list[dict[str, Any]]:
-    return [raw.values for raw in islice(read_file(path), LOOKED_AT) if isinstance(raw, RawRow) and isinstance(raw.values, dict)]
+    return [raw.values for raw in islice(read_rows(path), LOOKED_AT) if isinstance(raw, RawRow) and isinstance(raw.values, dict)]
 
 
 def _turns(name: str, turns: Any, seen: set[str]) -> tuple[Format, Kind | None, Columns]:

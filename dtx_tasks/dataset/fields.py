@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from dtx_tasks.dataset.findings import Finding
+from dtx_tasks.dataset.folder import place_of
 from dtx_tasks.errors import nearest
 from dtx_tasks.spec import MEDIA
 
@@ -31,7 +32,7 @@ class Problem:
 
     def at(self, file: str, line: int) -> Finding:
         """As a finding."""
-        return Finding(file, line, self.column, self.code, self.message, self.hint)
+        return Finding(*place_of(file, line), self.column, self.code, self.message, self.hint)
 
 
 @dataclass(slots=True)

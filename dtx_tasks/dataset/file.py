@@ -1,4 +1,4 @@
-"""The rows of one file, checked as they are read: what planning, preparing and `dtx dataset check` all go through."""
+"""The rows of one file or folder, checked as they are read: what planning, preparing and `dtx dataset check` all go through."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 from dtx_tasks.dataset.fields import Fields, Problem, shown
 from dtx_tasks.dataset.findings import Findings
+from dtx_tasks.dataset.folder import read_rows
 from dtx_tasks.dataset.formats import FORMATS
 from dtx_tasks.dataset.media import media_problems
-from dtx_tasks.dataset.read import RawRow, Unreadable, read_file
+from dtx_tasks.dataset.read import RawRow, Unreadable
 from dtx_tasks.dataset.rewrite import RewriteError
 from dtx_tasks.errors import nearest
 
@@ -40,7 +41,7 @@ class RowFile:
     """The good rows of a file; iterate once, then ask what was found.
 
     Attributes:
-        path: The file.
+        path: The file, or a folder of files.
         label: What messages call it.
         reading: How its rows are read.
         rewrite: What changes them before they are read by their format.
@@ -70,7 +71,7 @@ class RowFile:
 
     def raw_rows(self) -> Iterator[RawRow]:
         """The rows as they stand in the file; places that cannot be read, and values that are no rows, are noted."""
-        for raw in read_file(self.path):
+        for raw in read_rows(self.path):
             if isinstance(raw, Unreadable):
                 self.add(raw.line, Problem(f"character {raw.column}", raw.code, raw.problem, raw.hint))
             elif isinstance(raw.values, dict):
@@ -92,7 +93,7 @@ class RowFile:
         fields = Fields(raw.values, self.reading)
         row = FORMATS[self.reading.format](fields, raw.line)
         if row.files and not fields.problems:
-            fields.problems += media_problems(row, self.reading, self.path.parent)
+            fields.problems += media_problems(row, self.reading, self.path if self.path.is_dir() else self.path.parent)
         if fields.problems:
             for problem in fields.problems:
                 self.add(raw.line, problem)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from dtx_tasks.dataset.folder import said_place
 from dtx_tasks.spec import HELD_OUT
 
 if TYPE_CHECKING:
@@ -34,7 +35,17 @@ class LeakedRow:
 
     def __str__(self) -> str:
         degree = "" if self.similarity == 1 else f", similarity {self.similarity:.2f}"
-        return f"{self.file}:{self.line} (learned from in {self.train_file}:{self.train_line}{degree})"
+        return f"{self.place} (learned from in {self.train_place}{degree})"
+
+    @property
+    def place(self) -> str:
+        """Where it is scored on: `test.jsonl:3`."""
+        return said_place(self.file, self.line)
+
+    @property
+    def train_place(self) -> str:
+        """Where it is learned from."""
+        return said_place(self.train_file, self.train_line)
 
 
 def repeated_rows(scan: Scan) -> Iterator[tuple[int, int]]:

@@ -11,6 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from dtx_tasks.dataset.doubts import doubts
 from dtx_tasks.dataset.fields import Problem
 from dtx_tasks.dataset.findings import CODES, Findings
+from dtx_tasks.dataset.folder import said_line
 from dtx_tasks.dataset.repeats import leaked_rows, repeated_rows
 from dtx_tasks.dataset.splits import SplitRows
 from dtx_tasks.errors import DataError
@@ -190,11 +191,11 @@ def check_dataset(
 def _add_repeats(findings: Findings, scans: Mapping[Split, Scan]) -> None:
     for scan in scans.values():
         for line, first in repeated_rows(scan):
-            said = f"is the same as that of line {first}"
+            said = f"is the same as that of {said_line(scan.label, first)}"
             findings.add(Problem("row", "duplicate", said, "It counts twice when it is learned: remove one.").at(scan.label, line))
     if "train" in scans:
         for leak in leaked_rows({"": scans}):
-            said = f"is learned from too, in {leak.train_file}:{leak.train_line}"
+            said = f"is learned from too, in {leak.train_place}"
             findings.add(Problem("row", "leakage", said, "Its score says nothing: remove it from the train split.").at(leak.file, leak.line))
 
 
@@ -204,10 +205,10 @@ def _add_near(findings: Findings, scans: Mapping[Split, Scan], signatures: Mappi
     for split, scan in scans.items():
         for row, other, similarity in near_pairs(signatures[split], signatures[split]):
             if scan.ids[row] != scan.ids[other]:
-                said = f"is almost the same as that of line {scan.lines[other]} (similarity about {similarity:.2f})"
+                said = f"is almost the same as that of {said_line(scan.label, scan.lines[other])} (similarity about {similarity:.2f})"
                 findings.add(Problem("row", "near_duplicate", said, "Remove one, unless they differ in what matters.").at(scan.label, scan.lines[row]))
     for leak in nearly_leaked({"": scans}, {"": signatures}) if "train" in scans else ():
-        said = f"is almost the same as one that is learned from, {leak.train_file}:{leak.train_line} (similarity about {leak.similarity:.2f})"
+        said = f"is almost the same as one that is learned from, {leak.train_place} (similarity about {leak.similarity:.2f})"
         findings.add(Problem("row", "near_leakage", said, "Remove one, unless they differ in what matters.").at(leak.file, leak.line))
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from dtx_tasks.dataset.fields import Problem
 from dtx_tasks.dataset.file import RowFile
 from dtx_tasks.dataset.findings import Findings
+from dtx_tasks.dataset.folder import said_place
 from dtx_tasks.errors import DataError, nearest
 from dtx_tasks.spec import HELD_OUT, Subset
 
@@ -31,7 +32,7 @@ class Part:
     """Where the rows of a split are.
 
     Attributes:
-        path: The file.
+        path: The file, or a folder of files.
         label: What messages call it.
         portion: What of the train file is held out; None for a file of its own, and for train.
     """
@@ -117,6 +118,10 @@ class SplitRows:
         wanted = None if split == "train" else split
         return [number for number, taken in enumerate(self._held_out or ()) if taken == wanted]
 
+    def label(self, split: Split) -> str:
+        """What messages call the file or folder that a split is in."""
+        return self._parts[split].label
+
     def refuse(self) -> None:
         """Stops where a file has errors.
 
@@ -181,7 +186,7 @@ def _same(rows: Iterable[Row], ids: Iterable[int], label: str) -> Iterator[Row]:
     """
     for row, row_id in zip_longest(rows, ids):
         if row is None or int(row.row_id, 16) != row_id:
-            place = f"{label}:{row.line}" if row else label
+            place = said_place(label, row.line) if row else label
             raise DataError(
                 f"{place}: the plugins gave other rows when they ran again.", "The same file must give the same rows: have them draw from a fixed seed."
             )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from dtx_tasks.errors import SpecError
 from dtx_tasks.records import ExperimentPlan, Layout, RunReference, slug
-from dtx_tasks.storage import copy_folder, create, is_remote, list_names, put_file, read_record, write_record
+from dtx_tasks.storage import copy_folder, create, is_remote, list_names, put_path, read_record, write_record
 
 if TYPE_CHECKING:
     from dtx_tasks.records import DatasetSource, FileSource, LLMSource, Record
@@ -55,7 +55,7 @@ def write_plan(plan: ExperimentPlan, root: str) -> PlanUris:
         plan: What is to be done.
         root: The storage root.
     """
-    plan = _moved(plan, root) if is_remote(root) else plan
+    plan = _moved(plan, root)
     uris = uris_of(plan, root)
     pairs: list[tuple[str, Record]] = [
         *zip(uris.bases, plan.bases, strict=True),
@@ -69,7 +69,7 @@ def write_plan(plan: ExperimentPlan, root: str) -> PlanUris:
 
 
 def _moved(plan: ExperimentPlan, root: str) -> ExperimentPlan:
-    """The plan with this machine's own files on storage: a pod does not see them."""
+    """The plan with files on storage that would not be found from where it is carried out, or not as they are now."""
     layout = Layout(root, plan.team)
     datasets = {dataset.name: _moved_dataset(dataset, layout) for dataset in plan.datasets}
     llms = {base.llm.llm_id: _moved_llm(base.llm, layout) for base in plan.bases}
@@ -87,14 +87,28 @@ def _moved_dataset(dataset: DatasetSource, layout: Layout) -> DatasetSource:
 
 
 def _moved_file(file: FileSource, layout: Layout) -> FileSource:
-    if is_remote(file.path):
+    # What was downloaded lies in this machine's cache, and may be another file at its next download.
+    if is_remote(file.path) or not (is_remote(layout.root) or "://" in file.label):
         return file
+    return file.model_copy(update={"path": hand_over_rows(file, layout)})
+
+
+def hand_over_rows(file: FileSource, layout: Layout) -> str:
+    """Puts the rows of a split on storage, in a place that is named by their content.
+
+    Args:
+        file: On this machine.
+        layout: Of the team.
+
+    Returns:
+        The URI.
+    """
     path = Path(file.path)
-    return file.model_copy(update={"path": put_file(path, layout.upload(file.sha256[:16], path.name), file.sha256)})
+    return put_path(path, file.files, layout.upload(file.sha256[:16], path.name), file.sha256)
 
 
 def _moved_llm(llm: LLMSource, layout: Layout) -> LLMSource:
-    if llm.kind == "made" or is_remote(llm.source):
+    if llm.kind == "made" or is_remote(llm.source) or not is_remote(layout.root):
         return llm
     uri = layout.upload(llm.revision[:16], Path(llm.source).name)
     copy_folder(Path(llm.source), uri)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dtx_tasks.catalog import GROUPS, own_resources
+from dtx_tasks.catalog import DATASETS, GROUPS, PARAMETERS, own_resources
 from dtx_tasks.errors import SpecError
 from dtx_tasks.records import ExperimentPlan, Layout, ResourceVersion, RunReference
 from dtx_tasks.resolve import names_of
@@ -28,7 +28,7 @@ def users_of(kind: Kind, name: str, *, team: str, root: str) -> list[str]:
         team: Whose.
         root: The storage root.
     """
-    return [*_plans(kind, name, Layout(root, team)), *_schedules(kind, name, team), *_groups(kind, name, team)]
+    return [*_plans(kind, name, Layout(root, team)), *_schedules(kind, name, team), *_groups(kind, name, team), *_datasets(kind, name, team)]
 
 
 def _plans(kind: Kind, name: str, layout: Layout) -> Iterator[str]:
@@ -70,6 +70,12 @@ def _groups(kind: Kind, name: str, team: str) -> Iterator[str]:
     for version in own_resources(team).latest(GROUPS) if kind == GROUPS else ():
         if version.name != name and _is_of(str(version.content.get("extends", "")), name):
             yield f"the HyperparameterGroup {version.name}, which extends it"
+
+
+def _datasets(kind: Kind, name: str, team: str) -> Iterator[str]:
+    for version in own_resources(team).latest(DATASETS) if kind == PARAMETERS else ():
+        if any(_is_of(str(plugin.get("parameters", "")), name) for plugin in version.content.get("plugins", ())):
+            yield f"the Dataset {version.name}, whose plugin is told it"
 
 
 def _is_of(reference: str, name: str) -> bool:

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 from dtx_tasks.catalog import config_folder, content_of, digest_of_version, has_own_resources, load_catalog, open_catalog, own_resources
 from dtx_tasks.entrypoints.references import users_of
 from dtx_tasks.errors import Mistake, SpecError, nearest
-from dtx_tasks.resolve import Allowed, files_of, merged_values, resolve_dataset, resolve_llm
+from dtx_tasks.resolve import Allowed, check_parameters, files_of, merged_values, resolve_dataset, resolve_llm, with_parameters
 from dtx_tasks.settings import root
-from dtx_tasks.spec import LLM, SPLITS, Dataset, HyperparameterGroup, SpecDocument, parse
+from dtx_tasks.spec import LLM, SPLITS, Dataset, HyperparameterGroup, PluginParameters, SpecDocument, parse
 
 if TYPE_CHECKING:
     from dtx_tasks.catalog import Catalog, Kind, Version
@@ -230,7 +230,8 @@ def _checked(kind: Kind, document: SpecDocument, origin: Origin, team: str) -> _
 def _files(document: SpecDocument, spec: SpecModel, allowed: Allowed, catalog: Catalog) -> tuple[dict[str, str], str]:
     """Digests of the files that a definition names, and what is wrong with their rows."""
     if isinstance(spec, Dataset):
-        dataset = resolve_dataset(spec, allowed)
+        told = with_parameters(spec, catalog.parameters)
+        dataset = told if isinstance(told, list) else resolve_dataset(told, allowed)
         if isinstance(dataset, list):
             raise _located(document, dataset)
         return files_of(dataset.source), dataset.source.problem
@@ -239,11 +240,18 @@ def _files(document: SpecDocument, spec: SpecModel, allowed: Allowed, catalog: C
         if isinstance(found, Mistake):
             raise _located(document, [found])
         return files_of(found), ""
-    if isinstance(spec, HyperparameterGroup):
-        values = merged_values(spec, catalog.groups)
-        if isinstance(values, Mistake):
-            raise _located(document, [values])
+    mistakes = _mistakes(spec, catalog)
+    if mistakes:
+        raise _located(document, mistakes)
     return {}, ""
+
+
+def _mistakes(spec: SpecModel, catalog: Catalog) -> list[Mistake]:
+    """What is wrong with a definition that names no files."""
+    if isinstance(spec, PluginParameters):
+        return check_parameters(spec)
+    values = merged_values(spec, catalog.groups) if isinstance(spec, HyperparameterGroup) else None
+    return [values] if isinstance(values, Mistake) else []
 
 
 def _located(document: SpecDocument, mistakes: list[Mistake]) -> SpecError:

@@ -5,30 +5,31 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from dtx_tasks.dataset import said_place
 from dtx_tasks.errors import DataError
-from dtx_tasks.template import IGNORED_LABEL, Encoded, encode
+from dtx_tasks.template import IGNORED_LABEL, Encoded, encode_all
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from dtx_tasks.dataset import Row
     from dtx_tasks.records import EncodeOptions
     from dtx_tasks.template.render import Tokenizer
 
 
-def encoded_row(tokenizer: Tokenizer, row: Row, options: EncodeOptions) -> Encoded:
-    """Tokenises a conversation.
+def encoded_rows(tokenizer: Tokenizer, rows: Sequence[Row], options: EncodeOptions) -> list[Encoded]:
+    """Tokenises conversations.
 
     Args:
         tokenizer: After `adapt`.
-        row: A conversation.
-        options: How long it may be, and what of it is learned.
+        rows: Conversations.
+        options: How long each may be, and what of it is learned.
 
     Raises:
-        DataError: The template cannot write it, or nothing of the answer would be learned.
+        DataError: The template cannot write one of them, or nothing of its answer would be learned.
     """
-    encoded = encode(tokenizer, row.messages, row.tools, **dict(options))
-    if not num_trained_tokens(encoded):
+    encoded = encode_all(tokenizer, [(row.messages, row.tools) for row in rows], **dict(options))
+    if not all(map(num_trained_tokens, encoded)):
         problem = f"nothing of the answer is left at a cutoff_len of {options.cutoff_len}."
         raise DataError(problem, "Nothing would be learned: raise cutoff_len, or shorten the question.")
     return encoded
@@ -52,4 +53,4 @@ def told_with_place(label: str, row: Row) -> Iterator[None]:
     try:
         yield
     except DataError as error:
-        raise type(error)(f"{label}:{row.line}: row: {error.message}", error.hint) from None
+        raise type(error)(f"{said_place(label, row.line)}: row: {error.message}", error.hint) from None

@@ -11,7 +11,7 @@ from transformers import AutoTokenizer
 
 from dtx_tasks.dataset import Measured
 from dtx_tasks.errors import DataError, SpecError
-from dtx_tasks.prepare.encode import encoded_row, num_trained_tokens
+from dtx_tasks.prepare.encode import encoded_rows, num_trained_tokens
 from dtx_tasks.template import IGNORED_LABEL, adapt
 
 if TYPE_CHECKING:
@@ -69,7 +69,8 @@ def _adapted(folder: Path, template: Template) -> Tokenizer:
 
 
 def _measure(tokenizer: Tokenizer, options: EncodeOptions, row: Row) -> Measured:
-    return _measured(encoded_row(tokenizer, row, options))
+    (encoded,) = encoded_rows(tokenizer, [row], options)
+    return _measured(encoded)
 
 
 def _measured(encoded: Encoded) -> Measured:
@@ -77,7 +78,7 @@ def _measured(encoded: Encoded) -> Measured:
 
 
 def _see(tokenizer: Tokenizer, options: EncodeOptions, row: Row) -> SeenRow:
-    encoded = encoded_row(tokenizer, row, options)
+    (encoded,) = encoded_rows(tokenizer, [row], options)
     return SeenRow(tuple(_pieces(tokenizer, encoded)), _measured(encoded))
 
 

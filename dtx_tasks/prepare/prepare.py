@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 from transformers import AutoTokenizer
 
-from dtx_tasks.dataset import Part, SplitRows
+from dtx_tasks.dataset import Part, SplitRows, labelled, said_place
 from dtx_tasks.errors import ClaimedError, DataError, TransientError
 from dtx_tasks.extension import rewriter
 from dtx_tasks.plan import CODE_VERSIONS
-from dtx_tasks.prepare.encode import encoded_row, num_trained_tokens, scored_row, told_with_place
+from dtx_tasks.prepare.encode import encoded_rows, num_trained_tokens, scored_row, told_with_place
 from dtx_tasks.prepare.record import prepared
 from dtx_tasks.records import TRAIN_FILE, FetchedLLM, Layout, PreparedDataset, PrepareDocument, SplitStatistics, digest_of
-from dtx_tasks.storage import bring, bring_file, claim, put_folder, read_record, remove, sha256_of, workplace, write_record
+from dtx_tasks.storage import bring, bring_file, claim, manifest, put_folder, read_record, remove, sha256_of, workplace, write_record
 from dtx_tasks.template import adapt
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from dtx_tasks.dataset import Row
-    from dtx_tasks.records import DatasetSource, EncodeOptions
+    from dtx_tasks.records import DatasetSource, EncodeOptions, FileSource
     from dtx_tasks.spec import Split
     from dtx_tasks.storage import Claim
     from dtx_tasks.template import Encoded
@@ -76,7 +76,8 @@ def _prepare(document: PrepareDocument, base: FetchedLLM, layout: Layout, held: 
     tokenizer.save_pretrained(target / TOKENIZER_FOLDER)
 
     rows = _checked_rows(document.dataset)
-    train = _write_train(islice(rows.rows("train"), document.dataset.max_samples), tokenizer, document, target / TRAIN_FILE)
+    learned = islice(rows.rows("train"), document.dataset.max_samples)
+    train = _write_train(learned, rows.label("train"), tokenizer, document.options, target / TRAIN_FILE)
     scored: tuple[Split, ...] = tuple(split for split in document.dataset.files if split != "train")
     num_scored_rows = {split: _write_scored(rows.rows(split), target / f"{split}.jsonl") for split in scored}
 
@@ -105,10 +106,10 @@ def _checked_rows(dataset: DatasetSource) -> SplitRows:
     """The rows of every split; the mistakes of all files together when there are any."""
     parts: dict[Split, Part] = {}
     for split, file in dataset.files.items():
-        path = bring_file(file.path, file.sha256)
-        if not path.is_file() or sha256_of(path) != file.sha256:
+        path = bring(file.path, file.files) if file.files else bring_file(file.path, file.sha256)
+        if not _is_same(path, file):
             raise DataError(f"{file.label} has changed since the experiment was planned.", "Start the experiment again.")
-        parts[split] = Part(path, file.label, file.portion)
+        parts[split] = Part(path, labelled(path, file.label), file.portion)
     rows = SplitRows(parts, dataset.reading, dataset.split_seed, rewriter(dataset.plugins))
     # Rows that no plugin has touched were looked at when the experiment was planned.
     rows.scan(partial(_refuse_files, parts) if dataset.plugins else None)
@@ -116,27 +117,40 @@ def _checked_rows(dataset: DatasetSource) -> SplitRows:
     return rows
 
 
+def _is_same(path: Path, file: FileSource) -> bool:
+    if file.files:
+        return path.is_dir() and manifest(path) == file.files
+    return path.is_file() and sha256_of(path) == file.sha256
+
+
 def _refuse_files(parts: dict[Split, Part], split: Split, row: Row) -> None:
     if row.files:
-        raise DataError(f"{parts[split].label}:{row.line}: row: images, videos and audios cannot be trained on yet.", "Have a plugin leave such rows out.")
+        raise DataError(
+            f"{said_place(parts[split].label, row.line)}: row: images, videos and audios cannot be trained on yet.", "Have a plugin leave such rows out."
+        )
 
 
-def _write_train(rows: Iterator[Row], tokenizer: Tokenizer, document: PrepareDocument, path: Path) -> SplitStatistics:
+def _write_train(rows: Iterator[Row], label: str, tokenizer: Tokenizer, options: EncodeOptions, path: Path) -> SplitStatistics:
     """Rows a batch at a time: a million of them need no more memory than a thousand."""
-    label = document.dataset.files["train"].label
     totals = _Totals()
     with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_stream(sink, TRAIN_SCHEMA) as writer:
         for batch in iter(lambda: list(islice(rows, BATCH_ROWS)), []):
-            encoded = [_encoded(tokenizer, row, document.options, label) for row in batch]
+            encoded = _encoded(tokenizer, batch, options, label)
             totals.add(encoded)
             columns = [pa.array([getattr(row, name) for row in encoded], TRAIN_SCHEMA.field(name).type) for name in TRAIN_SCHEMA.names]
             writer.write_batch(pa.record_batch(columns, TRAIN_SCHEMA))
     return totals.statistics()
 
 
-def _encoded(tokenizer: Tokenizer, row: Row, options: EncodeOptions, label: str) -> Encoded:
-    with told_with_place(label, row):
-        return encoded_row(tokenizer, row, options)
+def _encoded(tokenizer: Tokenizer, rows: list[Row], options: EncodeOptions, label: str) -> list[Encoded]:
+    """All at once; where something is wrong, one after the other, to find out with which row."""
+    try:
+        return encoded_rows(tokenizer, rows, options)
+    except DataError:
+        for row in rows:
+            with told_with_place(label, row):
+                encoded_rows(tokenizer, [row], options)
+        raise
 
 
 @dataclass

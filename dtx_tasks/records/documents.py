@@ -7,7 +7,7 @@ from typing import Any, Literal
 from dtx_tasks.records.base import Record, digest_of
 from dtx_tasks.spec import Columns, Format, Hyperparameters, Kind, Reading, Resources, Scoring, Selection, Split, Subset, Tags, reading_of
 
-ResourceKind = Literal["Dataset", "LLM", "HyperparameterGroup", "Scoring"]
+ResourceKind = Literal["Dataset", "LLM", "HyperparameterGroup", "Scoring", "PluginParameters"]
 
 
 class ResourceVersion(Record):
@@ -43,14 +43,24 @@ class LLMSource(Record):
     """Size of the folder; 0 for a model that is not made yet."""
 
 
+class FileEntry(Record):
+    """One file of a folder that a record vouches for."""
+
+    path: str
+    """Relative to the folder, with forward slashes."""
+    sha256: str
+    num_bytes: int
+
+
 class FileSource(Record):
-    """One split of a Dataset: a file, or the part of the train file that is held out for it."""
+    """One split of a Dataset: a file or a folder of files, or the part of the train file that is held out for it."""
 
     path: str
     """Where `resolve` found it."""
     label: str
-    """What messages call it: the path as its author wrote it."""
+    """What messages call it: the path as its author wrote it; of the hub with the commit that was brought."""
     sha256: str
+    """Of its content; of a folder that of the names and digests of its files."""
     num_bytes: int
     num_rows: int
     """Readable rows; 0 when the file cannot be read as rows."""
@@ -58,6 +68,8 @@ class FileSource(Record):
     """Characters of the readable rows' texts."""
     portion: float | int | Subset | None = None
     """What is taken out of the file; None for all that nothing else takes."""
+    files: tuple[FileEntry, ...] = ()
+    """Those of a folder, in the order in which they are read."""
 
 
 class PluginSource(Record):

@@ -3,18 +3,9 @@
 from __future__ import annotations
 
 from dtx_tasks.records.base import Record
-from dtx_tasks.records.documents import PluginSource, ResourceVersion
+from dtx_tasks.records.documents import FileEntry, PluginSource, ResourceVersion
 from dtx_tasks.spec import Split
 from dtx_tasks.spec.choices import FinetuningType
-
-
-class FileEntry(Record):
-    """One file of a folder that a record vouches for."""
-
-    path: str
-    """Relative to the folder, with forward slashes."""
-    sha256: str
-    num_bytes: int
 
 
 class StageRecord(Record):

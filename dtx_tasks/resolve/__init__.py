@@ -5,21 +5,24 @@ from dtx_tasks.resolve.finished import finished_jobs, tokens_per_s
 from dtx_tasks.resolve.groups import merged_values
 from dtx_tasks.resolve.inputs import Origin, resolve
 from dtx_tasks.resolve.own import files_of
-from dtx_tasks.resolve.plugins import resolve_plugins
+from dtx_tasks.resolve.plugins import check_parameters, names_of_parameters, resolve_plugins, with_parameters
 from dtx_tasks.resolve.references import names_of
 
 __all__ = [
     "Allowed",
     "Origin",
+    "check_parameters",
     "dataset_parts",
     "definition_mistakes",
     "files_of",
     "finished_jobs",
     "merged_values",
     "names_of",
+    "names_of_parameters",
     "resolve",
     "resolve_dataset",
     "resolve_llm",
     "resolve_plugins",
     "tokens_per_s",
+    "with_parameters",
 ]

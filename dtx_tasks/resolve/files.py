@@ -7,12 +7,27 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from dtx_tasks.catalog.recipes import MADE_MODELS
-from dtx_tasks.dataset import Part, SplitRows
+from dtx_tasks.dataset import Part, SplitRows, folder_mistake, labelled
 from dtx_tasks.errors import Mistake, nearest
 from dtx_tasks.records import DatasetSource, FileSource, LLMSource, digest_of
 from dtx_tasks.resolve.plugins import counted, resolve_plugins
 from dtx_tasks.spec import SPLITS, Subset, misfits, reading_of
-from dtx_tasks.storage import DownloadError, bring_file, bring_page, is_remote, is_web, manifest, manifest_of, sha256_of
+from dtx_tasks.storage import (
+    DownloadError,
+    bring,
+    bring_file,
+    bring_hub,
+    bring_page,
+    digest_of_files,
+    is_hub,
+    is_remote,
+    is_web,
+    list_names,
+    look_up,
+    manifest,
+    manifest_of,
+    sha256_of,
+)
 
 if TYPE_CHECKING:
     from dtx_tasks.dataset import Row, Scan
@@ -37,7 +52,7 @@ class Allowed:
     roots: tuple[Path | str, ...] | None
 
     def find(self, written: str) -> Path | Mistake:
-        """A file of this machine that was meant, or one on S3 brought here, if it may be read and is there."""
+        """A file or folder of this machine that was meant, or one from elsewhere brought here, if it may be read and is there."""
         try:
             return self._brought(written) if "://" in written else self._found(written)
         except FileNotFoundError:
@@ -48,9 +63,30 @@ class Allowed:
             # A home of nobody, a circle of links, a name too long or with a NUL in it.
             return Mistake("", f"cannot be looked for: {error} (got {written!r})", "Name a file that can be read.")
 
+    def find_rows(self, written: str) -> tuple[Path, str] | Mistake:
+        """The file of a split, or the folder whose files are read as one, and what messages are to call it."""
+        if is_hub(written):
+            return self._brought_from_hub(written)
+        found = self.find(written)
+        if isinstance(found, Mistake):
+            return found
+        wrong = self._unusable(found, written) if found.is_dir() else None
+        return wrong or (found, labelled(found, written))
+
+    def _unusable(self, folder: Path, written: str) -> Mistake | None:
+        """Why the files of a folder cannot be read as one, or may not be; None where they can."""
+        mistake = folder_mistake(list_names(str(folder)), written)
+        # What was brought from elsewhere has no links.
+        return mistake or (None if "://" in written else self.strayed(folder))
+
     def holds(self, path: Path) -> bool:
         """Whether a path, links followed, lies in a folder that may be read."""
         return self.roots is None or any(isinstance(root, Path) and path.resolve().is_relative_to(root) for root in self.roots)
+
+    def strayed(self, folder: Path) -> Mistake | None:
+        """Why a folder may not be read as a whole; None where it may."""
+        stray = next((item.name for item in sorted(folder.rglob("*")) if not self.holds(item)), None)
+        return Mistake("", f"holds a link out of the folders that requests may read (got {stray!r})", "Replace it by the file itself.") if stray else None
 
     def refused(self, uri: str) -> Mistake | None:
         """Why a URI on S3 may not be read; None where it may. S3 gives `..` no meaning, other servers might."""
@@ -63,14 +99,36 @@ class Allowed:
     def _brought(self, uri: str) -> Path | Mistake:
         """A file of another machine, brought here."""
         if is_remote(uri):
-            return self.refused(uri) or bring_file(uri)
+            return self.refused(uri.rstrip("/")) or self._brought_from_s3(uri.rstrip("/"))
         if is_web(uri):
-            return self._web_refused(uri) or bring_page(uri, may_redirect=self.roots is None)
-        return Mistake("", f"this source cannot be reached yet (got {uri!r})", "Use a local path, s3://BUCKET/KEY or https://HOST/FILE.")
+            return self._web_refused(uri, "/") or bring_page(uri, may_redirect=self.roots is None)
+        remedy = "Use a local path, s3://BUCKET/KEY, https://HOST/FILE or hf://datasets/OWNER/NAME@REVISION/PATH."
+        return Mistake("", f"this source cannot be reached (got {uri!r})", remedy)
 
-    def _web_refused(self, uri: str) -> Mistake | None:
+    def _brought_from_s3(self, uri: str) -> Path | Mistake:
+        names = list_names(uri)
+        if not names:
+            return bring_file(uri)
+        # Before anything of a large folder is downloaded.
+        return folder_mistake(names, uri) or bring(uri, manifest_of(uri))
+
+    def _brought_from_hub(self, uri: str) -> tuple[Path, str] | Mistake:
+        refused = self._web_refused(uri, "/", "@")
+        if refused:
+            return refused
+        try:
+            files = look_up(uri)
+            wrong = folder_mistake(files.names, uri) if files.names else None
+            if wrong:
+                return wrong
+            path = bring_hub(files)
+        except DownloadError as error:
+            return Mistake("", f"cannot be downloaded: {error} (got {uri!r})", "Look at the address, or download it yourself and name the file.")
+        return path, labelled(path, files.uri)
+
+    def _web_refused(self, uri: str, *ends: str) -> Mistake | None:
         """Why an address may not be asked; None where it may. A request must not make this machine look at others."""
-        is_held = self.roots is None or any(isinstance(root, str) and uri.startswith(f"{root}/") for root in self.roots)
+        is_held = self.roots is None or any(isinstance(root, str) and uri.startswith(tuple(f"{root}{end}" for end in ends)) for root in self.roots)
         if is_held and not (self.roots is not None and (".." in uri or "%" in uri)):
             return None
         remedy = "Use `dtx submit`, or have the beginning of the address added to DTX_DATA_ROOTS."
@@ -111,11 +169,11 @@ def _local_llm(llm: LLM, allowed: Allowed) -> LLMSource | Mistake:
         return Mistake(".source", folder.problem, folder.remedy)
     if not (folder / "config.json").is_file():
         return Mistake(".source", f"is not a model in Hugging Face layout (got {llm.source!r})", f"There is no config.json in {folder}.")
-    strays = [item.name for item in sorted(folder.rglob("*")) if not allowed.holds(item)]
-    if strays:
-        return Mistake(".source", f"holds a link out of the folders that requests may read (got {strays[0]!r})", "Replace it by the file itself.")
+    strayed = allowed.strayed(folder)
+    if strayed:
+        return Mistake(".source", strayed.problem, strayed.remedy)
     files = manifest(folder)
-    return _llm_source(llm, "local", str(folder), digest_of([entry.model_dump() for entry in files], 64), sum(entry.num_bytes for entry in files))
+    return _llm_source(llm, "local", str(folder), digest_of_files(files), sum(entry.num_bytes for entry in files))
 
 
 def _remote_llm(llm: LLM, allowed: Allowed) -> LLMSource | Mistake:
@@ -125,7 +183,7 @@ def _remote_llm(llm: LLM, allowed: Allowed) -> LLMSource | Mistake:
     files = manifest_of(uri)
     if "config.json" not in {entry.path for entry in files}:
         return Mistake(".source", f"is not a model in Hugging Face layout (got {llm.source!r})", "There is no config.json in it.")
-    return _llm_source(llm, "local", uri, digest_of([entry.model_dump() for entry in files], 64), sum(entry.num_bytes for entry in files))
+    return _llm_source(llm, "local", uri, digest_of_files(files), sum(entry.num_bytes for entry in files))
 
 
 def _llm_source(llm: LLM, kind: Literal["local", "made"], source: str, revision: str, num_bytes: int) -> LLMSource:
@@ -243,13 +301,11 @@ def dataset_parts(dataset: Dataset, allowed: Allowed) -> tuple[dict[Split, Part]
         written = dataset.path_of(split)
         if written is None:
             continue
-        found = allowed.find(written)
-        if isinstance(found, Path) and found.is_dir():
-            found = Mistake("", f"is a folder (got {written!r})", "Name a file.")
+        found = allowed.find_rows(written)
         if isinstance(found, Mistake):
             mistakes.append(Mistake(f".{split}", found.problem, found.remedy))
         else:
-            parts[split] = Part(found, written)
+            parts[split] = Part(*found)
     if "train" in parts:
         parts |= {split: Part(parts["train"].path, parts["train"].label, portion) for split, portion in dataset.portions.items()}
     return {split: parts[split] for split in SPLITS if split in parts}, mistakes
@@ -271,11 +327,13 @@ def _wrong_subsets(dataset: Dataset) -> list[Mistake]:
 
 
 def _file_source(part: Part, counts: Counts, written: str) -> FileSource:
+    files = manifest(part.path) if part.path.is_dir() else ()
     return FileSource(
-        path=written if is_remote(written) else str(part.path),
+        path=written.rstrip("/") if is_remote(written) else str(part.path),
         label=part.label,
-        sha256=sha256_of(part.path),
-        num_bytes=part.path.stat().st_size,
+        sha256=digest_of_files(files) if files else sha256_of(part.path),
+        num_bytes=sum(entry.num_bytes for entry in files) if files else part.path.stat().st_size,
+        files=files,
         num_rows=counts[0],
         num_characters=counts[1],
         portion=part.portion,

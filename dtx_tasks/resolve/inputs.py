@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar, cast
 
-from dtx_tasks.catalog import DATASETS, GROUPS, LLMS, SCORINGS, content_of, digest_of_version
+from dtx_tasks.catalog import DATASETS, GROUPS, LLMS, PARAMETERS, SCORINGS, content_of, digest_of_version
 from dtx_tasks.catalog.backend import load_backend
 from dtx_tasks.dataset import leaked_rows
 from dtx_tasks.errors import Mistake, SpecError, nearest
@@ -17,6 +17,7 @@ from dtx_tasks.resolve.files import Allowed, resolve_dataset, resolve_llm
 from dtx_tasks.resolve.groups import chain_of, merged_values, val_size_of
 from dtx_tasks.resolve.leakage import near_leakage
 from dtx_tasks.resolve.own import OwnFiles, files_of
+from dtx_tasks.resolve.plugins import names_of_parameters, with_parameters
 from dtx_tasks.resolve.references import Referred, referred
 from dtx_tasks.settings import root
 from dtx_tasks.spec import LLM, Dataset, HyperparameterGroup, Scoring
@@ -150,14 +151,23 @@ def _datasets(lookup: _Lookup, validation: int | float | None) -> Iterator[tuple
             problem = f"{name!r} has a validation split of its own, and the hyperparameters hold another one out of it: val_size {validation}"
             lookup.mistakes.append(Mistake(path, problem, "Remove val_size from the hyperparameters, or `validation` from the Dataset."))
             continue
-        split = dataset if validation is None else dataset.model_copy(update={"validation": validation})
-        own = lookup.own(DATASETS, dataset)
-        found = own.dataset(split) if own else resolve_dataset(split, lookup.allowed(DATASETS, dataset))
+        found = _dataset(lookup, dataset, validation)
         if isinstance(found, list):
             lookup.mistakes += [Mistake(f"{path}{mistake.key_path}", mistake.problem, mistake.remedy) for mistake in found]
         else:
             lookup.note(DATASETS, dataset, files_of(found.source))
+            for reference in names_of_parameters(dataset):
+                lookup.note(PARAMETERS, lookup.catalog.parameters[reference])
             yield name, found
+
+
+def _dataset(lookup: _Lookup, dataset: Dataset, validation: int | float | None) -> ResolvedDataset | list[Mistake]:
+    told = with_parameters(dataset, lookup.catalog.parameters)
+    if isinstance(told, list):
+        return told
+    split = told if validation is None else told.model_copy(update={"validation": validation})
+    own = lookup.own(DATASETS, dataset)
+    return own.dataset(split) if own else resolve_dataset(split, lookup.allowed(DATASETS, dataset))
 
 
 def _validation(lookup: _Lookup) -> int | float | None:

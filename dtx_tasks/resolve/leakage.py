@@ -26,7 +26,7 @@ def near_leakage(datasets: Mapping[str, ResolvedDataset]) -> Iterator[str]:
     found = nearly_leaked({name: dataset.scans for name, dataset in known.items() if dataset.scans and name in signatures}, signatures)
     if found:
         nearest = max(found, key=lambda leak: leak.similarity)
-        places = f"{nearest.file}:{nearest.line} and {nearest.train_file}:{nearest.train_line} (similarity about {nearest.similarity:.2f})"
+        places = f"{nearest.place} and {nearest.train_place} (similarity about {nearest.similarity:.2f})"
         yield f"{len(found)} rows to score on are almost the same as some that are learned from, most of all {places}"
     large = [name for name in known if name not in signatures]
     if large:

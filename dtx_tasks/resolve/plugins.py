@@ -5,27 +5,74 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dtx_tasks.dataset import Findings, RowFile
-from dtx_tasks.errors import Mistake, SpecError
+from dtx_tasks.errors import Mistake, SpecError, nearest
 from dtx_tasks.extension import checked_parameters, declaration_of
 from dtx_tasks.records import PluginSource
-from dtx_tasks.spec import Subset
+from dtx_tasks.spec import Plugin, Subset
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from dtx_tasks.dataset import Part
     from dtx_tasks.dataset.splits import Portion
-    from dtx_tasks.spec import Dataset, Plugin, Reading, Split
+    from dtx_tasks.spec import Dataset, PluginParameters, Reading, Split
 
 Counts = tuple[int, int]
 """Rows, and characters of their texts."""
+
+
+def names_of_parameters(dataset: Dataset) -> tuple[str, ...]:
+    """The PluginParameters that a Dataset leaves to the catalog."""
+    return tuple(plugin.parameters for plugin in dataset.plugins if isinstance(plugin.parameters, str))
+
+
+def with_parameters(dataset: Dataset, known: Mapping[str, PluginParameters]) -> Dataset | list[Mistake]:
+    """A Dataset whose plugins have their parameters in place of the names of them.
+
+    Args:
+        dataset: The definition.
+        known: The named parameters.
+    """
+    mistakes = [
+        Mistake(f".plugins[{index}].parameters", *told)
+        for index, plugin in enumerate(dataset.plugins)
+        if isinstance(plugin.parameters, str) and (told := _misnamed(plugin.name, plugin.parameters, known))
+    ]
+    if mistakes:
+        return mistakes
+    return dataset.model_copy(update={"plugins": tuple(_with_parameters(plugin, known) for plugin in dataset.plugins)})
+
+
+def _misnamed(plugin: str, reference: str, known: Mapping[str, PluginParameters]) -> tuple[str, str] | None:
+    found = known.get(reference)
+    if found is None:
+        return f"there are no PluginParameters of this name (got {reference!r})", nearest(reference, known)
+    if found.plugin != plugin:
+        return f"are those of another plugin, {found.plugin!r} (got {reference!r})", f"Name parameters of {plugin!r}, or write them here."
+    return None
+
+
+def _with_parameters(plugin: Plugin, known: Mapping[str, PluginParameters]) -> Plugin:
+    return plugin.model_copy(update={"parameters": known[plugin.parameters].parameters}) if isinstance(plugin.parameters, str) else plugin
+
+
+def check_parameters(named: PluginParameters) -> list[Mistake]:
+    """What is wrong with named parameters, as the plugin that is here declares them.
+
+    Args:
+        named: The definition.
+    """
+    found = _resolved(Plugin(name=named.plugin, parameters=named.parameters))
+    if isinstance(found, PluginSource):
+        return []
+    return [Mistake(".plugin" if mistake.key_path == ".name" else mistake.key_path, mistake.problem, mistake.remedy) for mistake in found]
 
 
 def resolve_plugins(dataset: Dataset) -> tuple[tuple[PluginSource, ...], list[Mistake]]:
     """The versions and parameters of a Dataset's plugins, and what is wrong with them.
 
     Args:
-        dataset: The definition.
+        dataset: The definition, after `with_parameters`.
     """
     found: list[PluginSource] = []
     mistakes: list[Mistake] = []
@@ -58,6 +105,7 @@ def counted(parts: Mapping[Split, Part], reading: Reading) -> tuple[dict[Split, 
 
 
 def _resolved(plugin: Plugin) -> PluginSource | list[Mistake]:
+    assert not isinstance(plugin.parameters, str)  # with_parameters() came first
     try:
         declaration = declaration_of(plugin.name)
         parameters = checked_parameters(plugin.name, declaration, plugin.parameters)

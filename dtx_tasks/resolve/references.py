@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from dtx_tasks.resolve.plugins import names_of_parameters
+from dtx_tasks.spec import Dataset
+
 if TYPE_CHECKING:
     from dtx_tasks.records import ResourceKind
     from dtx_tasks.spec import FinetuneExperiment
@@ -42,6 +45,9 @@ def names_of(experiment: FinetuneExperiment, kind: ResourceKind) -> set[str]:
         experiment: What the author wrote.
         kind: Of what.
     """
+    if kind == "PluginParameters":
+        datasets = [item for _, item in referred(experiment, "Dataset") if isinstance(item, Dataset)]
+        return {name for dataset in datasets for name in names_of_parameters(dataset)}
     items = [item for _, item in referred(experiment, kind)]
     defined = {item.name for item in items if not isinstance(item, str)}  # type: ignore[attr-defined]
     extended = {str(item.extends) for item in items if getattr(item, "extends", None)}  # type: ignore[union-attr]

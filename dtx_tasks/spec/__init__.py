@@ -1,6 +1,6 @@
 """What an author writes: the FinetuneExperiment and the named resources it refers to. No I/O, no ML imports."""
 
-from dtx_tasks.spec.dataset import HELD_OUT, SPLITS, Columns, Dataset, Format, Kind, Plugin, Split, Subset, Tags
+from dtx_tasks.spec.dataset import HELD_OUT, SPLITS, Columns, Dataset, Format, Kind, Plugin, PluginParameters, Split, Subset, Tags
 from dtx_tasks.spec.dump import dump_text
 from dtx_tasks.spec.effects import ADAPTERS, PROJECTED, PROMPTS, REINFORCED, idle, idle_mistakes
 from dtx_tasks.spec.experiment import Combination, FinetuneExperiment, JobEntry, Matrix, Resources, Selection
@@ -38,6 +38,7 @@ __all__ = [
     "Matrix",
     "Metric",
     "Plugin",
+    "PluginParameters",
     "Reading",
     "Resources",
     "Scoring",

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, JsonValue, Tag
 
-from dtx_tasks.spec.base import LEFT_OUT, ROW_COUNT, ROW_SHARE, SUBSET, WRITTEN, Name, SpecModel
+from dtx_tasks.spec.base import BY_NAME, DEFINED_HERE, LEFT_OUT, ROW_COUNT, ROW_SHARE, SUBSET, WRITTEN, Name, SpecModel, name_or_definition
 
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
@@ -127,14 +127,34 @@ class Tags(SpecModel):
     """The system message as the first turn: `system`. 系统"""
 
 
+Parameters = dict[str, JsonValue]
+NamedOrHere = Annotated[Annotated[Name, Tag(BY_NAME)] | Annotated[Parameters, Tag(DEFINED_HERE)], Discriminator(name_or_definition)]
+
+
 class Plugin(SpecModel):
     """A data plugin, and what it is told: it rewrites the rows of every file before they are read by their format."""
 
     name: Annotated[str, Field(min_length=1, examples=["drop-short"])]
     """The name under which its package offers it; `dtx plugin list` shows what is installed. 插件名称"""
 
-    parameters: dict[str, JsonValue] = Field(default_factory=dict)
-    """As the plugin's JSON Schema has them; those left out have its defaults. 插件参数"""
+    parameters: NamedOrHere = Field(default_factory=dict)
+    """As the plugin's JSON Schema has them, or the name of PluginParameters; those left out have its defaults. 插件参数"""
+
+
+class PluginParameters(SpecModel):
+    """What a data plugin is told, under a name."""
+
+    name: Name
+    """The name that Datasets refer to it by. 参数组名称"""
+
+    description: str = ""
+    """What a reader should know about it."""
+
+    plugin: Annotated[str, Field(min_length=1, examples=["drop-short"])]
+    """The plugin that they are for. 插件名称"""
+
+    parameters: Parameters = Field(default_factory=dict)
+    """As its JSON Schema has them. 插件参数"""
 
 
 class Dataset(SpecModel):
@@ -153,10 +173,10 @@ class Dataset(SpecModel):
     """What a row holds: `conversations` (sft), `preferences` (dpo), `labels` (kto), `prompts` (ppo), `text` (pt); by default as the columns say. 类型"""
 
     train: DataPath
-    """The file to learn from; a relative path counts from the file that names it. 训练集"""
+    """A file or a folder to learn from, here or at an address; a relative path counts from the file that names it. 训练集"""
 
     validation: HeldOut | None = None
-    """What decides which job is best: a file, or rows taken out of the train file: a share (0.1), a number (200) or a subset. 验证集"""
+    """What decides which job is best: a file or folder, or rows taken out of the train file: a share (0.1), a number (200) or a subset. 验证集"""
 
     test: HeldOut | None = None
     """What is reported and decides nothing: the same choices. 测试集"""

@@ -15,8 +15,8 @@ from dtx_tasks.errors import DamagedError
 from dtx_tasks.records import FileEntry, digest_of
 from dtx_tasks.settings import cache_folder, scratch_folder
 from dtx_tasks.storage import s3
-from dtx_tasks.storage.files import is_remote
-from dtx_tasks.storage.local import local_path, paths_below, remove, sha256_of, write
+from dtx_tasks.storage.files import is_remote, verify
+from dtx_tasks.storage.local import copy, local_path, paths_below, remove, sha256_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -45,6 +45,11 @@ def manifest_of(uri: str) -> tuple[FileEntry, ...]:
 def manifest(folder: Path) -> tuple[FileEntry, ...]:
     """Every file below a folder of this machine, with its digest and size."""
     return tuple(_at_once(lambda path: FileEntry(path=path, sha256=sha256_of(folder / path), num_bytes=(folder / path).stat().st_size), paths_below(folder)))
+
+
+def digest_of_files(files: Iterable[FileEntry]) -> str:
+    """What tells a folder from another one: the names and the content of its files."""
+    return digest_of([entry.model_dump() for entry in files], 64)
 
 
 def workplace(uri: str) -> Path:
@@ -170,7 +175,27 @@ def put_file(path: Path, uri: str, sha256: str) -> str:
         if s3.digest_of_object(uri) != sha256:
             s3.upload(path, uri, sha256)
     elif not local_path(uri).exists():
-        write(uri, path.read_bytes())
+        copy(path, uri)
+    return uri
+
+
+def put_path(path: Path, files: Iterable[FileEntry], uri: str, sha256: str) -> str:
+    """Copies a file or a folder of this machine to storage, unless it is there already.
+
+    Args:
+        path: Where it is on this machine.
+        files: Those of a folder; none for a file.
+        uri: Where it goes: a place that is named by its content.
+        sha256: Of the content of a file.
+
+    Returns:
+        The URI.
+    """
+    entries = tuple(files)
+    if not entries:
+        return put_file(path, uri, sha256)
+    if not verify(uri, entries):
+        copy_folder(path, uri)
     return uri
 
 

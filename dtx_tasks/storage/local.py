@@ -57,6 +57,14 @@ def write(uri: str, content: bytes) -> None:
     os.replace(_written_beside(path, content), path)
 
 
+def copy(path: Path, uri: str) -> None:
+    """Puts a copy of a file in place, over what was there; it may be larger than memory."""
+    target = local_path(uri)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as folder:
+        os.replace(shutil.copyfile(path, Path(folder) / target.name), target)
+
+
 def create(uri: str, content: bytes) -> bool:
     """Puts a file in place as a whole, unless something is there already; whether this call created it."""
     path = local_path(uri)

@@ -50,28 +50,38 @@ def bring_page(uri: str, *, may_redirect: bool = True) -> Path:
         return place
     try:
         with httpx.stream("GET", address, headers=AS_IT_IS, follow_redirects=may_redirect, timeout=TIMEOUT_S) as answer:
-            return _kept(answer, place, wanted)
+            return keep(answer, place, wanted, hashlib.sha256())
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise DownloadError(f"{type(error).__name__}: {error}") from None
 
 
-def _kept(answer: httpx.Response, place: Path, wanted: str) -> Path:
-    """Writes an answer to its place, if it is what was wanted: a reader sees the whole file or none."""
+def keep(answer: httpx.Response, place: Path, wanted: str, digest: hashlib._Hash) -> Path:
+    """Writes an answer to its place, if it is what was wanted: a reader sees the whole file or none.
+
+    Args:
+        answer: Whose content was not read yet.
+        place: Where it goes.
+        wanted: The digest that it must have, in hex digits; empty for any.
+        digest: What computes it.
+
+    Raises:
+        DownloadError: The server refused, or this is another file, or too large.
+    """
     if answer.status_code != 200:
         raise DownloadError(f"the server answered {answer.status_code} {answer.reason_phrase}")
     place.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=place.parent, prefix=".") as folder:
         arriving = Path(folder) / place.name
-        found = _written(answer, arriving)
+        found = _written(answer, arriving, digest)
         if wanted and found != wanted:
-            raise DownloadError(f"its SHA-256 is {found}, not the one behind the address")
+            raise DownloadError(f"its digest is {found}, not {wanted}")
         arriving.replace(place)
     return place
 
 
-def _written(answer: httpx.Response, path: Path) -> str:
+def _written(answer: httpx.Response, path: Path, digest: hashlib._Hash) -> str:
     """Writes what arrives, up to the size limit, and returns its digest."""
-    digest, num_bytes, most = hashlib.sha256(), 0, max_download_bytes()
+    num_bytes, most = 0, max_download_bytes()
     with path.open("wb") as file:
         for chunk in answer.iter_bytes():
             num_bytes += len(chunk)

@@ -2,7 +2,7 @@
 
 from dtx_tasks.template.adapt import adapt, stop_token_ids
 from dtx_tasks.template.answers import Answered, encode_answers
-from dtx_tasks.template.encode import IGNORED_LABEL, Encoded, answer_text, encode, prompt_ids
+from dtx_tasks.template.encode import IGNORED_LABEL, Encoded, answer_text, encode, encode_all, prompt_ids
 from dtx_tasks.template.plain import encode_text
 from dtx_tasks.template.render import UnsuitableTemplateError
 from dtx_tasks.template.table import TEMPLATES, TOKENIZERS_OWN, Template
@@ -18,6 +18,7 @@ __all__ = [
     "adapt",
     "answer_text",
     "encode",
+    "encode_all",
     "encode_answers",
     "encode_text",
     "prompt_ids",

@@ -5,14 +5,16 @@ from __future__ import annotations
 from bisect import bisect_right
 from dataclasses import dataclass
 from itertools import chain, pairwise
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 from dtx_tasks.template.render import Rendered, UnsuitableTemplateError, conversation, prompt_text, template_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
-    from dtx_tasks.template.render import Message, Tokenizer
+    from tokenizers import Encoding
+
+    from dtx_tasks.template.render import Message, Span, Tokenizer
 
 IGNORED_LABEL: Final = -100
 """What torch's cross entropy leaves out of the loss."""
@@ -74,15 +76,44 @@ def encode(
         UnsuitableTemplateError: The template cannot write the conversation, or the options do not fit it or each other.
         DataError: The conversation does not end with the assistant.
     """
+    return encode_all(tokenizer, [(messages, tools)], cutoff_len=cutoff_len, mask_history=mask_history, train_on_prompt=train_on_prompt)[0]
+
+
+def encode_all(
+    tokenizer: Tokenizer,
+    conversations: Sequence[tuple[list[Message], list[dict[str, Any]] | None]],
+    *,
+    cutoff_len: int,
+    mask_history: bool = False,
+    train_on_prompt: bool = False,
+) -> list[Encoded]:
+    """The same of many conversations, each with its tools: a tokenizer needs less time for each of them when it has them all.
+
+    Args:
+        tokenizer: After `adapt`.
+        conversations: Messages and tools of each.
+        cutoff_len: As in `encode`.
+        mask_history: The same.
+        train_on_prompt: The same.
+
+    Raises:
+        UnsuitableTemplateError: As in `encode`, for any of them.
+        DataError: The same.
+    """
     name, template = template_of(tokenizer)
     ends_once = template is not None and template.ends_once
     if train_on_prompt:
         _refuse(name, mask_history=mask_history, ends_once=ends_once)
-    rendered = conversation(tokenizer, messages, tools, is_last_only=mask_history)
+    rendered = [conversation(tokenizer, messages, tools, is_last_only=mask_history) for messages, tools in conversations]
     if template is None:
         turns, closing = _with_eos(tokenizer, rendered), []
     else:
-        turns, closing = _turns(tokenizer, _without_eos(rendered, tokenizer.eos_token) if ends_once else rendered), [tokenizer.eos_token_id] * ends_once
+        turns = _turns(tokenizer, [_without_eos(one, tokenizer.eos_token) for one in rendered] if ends_once else rendered)
+        closing = [tokenizer.eos_token_id] * ends_once
+    return [_encoded(one, closing, cutoff_len, mask_history=mask_history, train_on_prompt=train_on_prompt) for one in turns]
+
+
+def _encoded(turns: list[Turn], closing: list[int], cutoff_len: int, *, mask_history: bool, train_on_prompt: bool) -> Encoded:
     kept = _cut(turns, cutoff_len - len(closing), is_last_first=mask_history)
     input_ids = [*chain.from_iterable(chain(*turn) for turn in kept), *closing]
     labels = input_ids if train_on_prompt else [*_labels(kept, is_last_only=mask_history), *closing]
@@ -116,52 +147,61 @@ def _without_eos(rendered: Rendered, eos_token: str) -> Rendered:
     return Rendered(text, (*rendered.answers[:-1], last))
 
 
-def _with_eos(tokenizer: Tokenizer, rendered: Rendered) -> list[Turn]:
+def _with_eos(tokenizer: Tokenizer, rendered: list[Rendered]) -> list[list[Turn]]:
     """The turns of a model's own template. An answer that it leaves without an end mark gets one: a model would never learn to stop."""
     eos_token = tokenizer.eos_token
-    answers = [(start, end + len(eos_token) * rendered.text.startswith(eos_token, end)) for start, end in rendered.answers]
-    turns = _turns(tokenizer, Rendered(rendered.text, tuple(answers)))
-    if rendered.text[slice(*answers[-1])].rstrip().endswith(eos_token):
-        return turns
-    return [*turns[:-1], Turn(turns[-1].asked, [*turns[-1].answered, tokenizer.eos_token_id])]
+    widened = [Rendered(one.text, tuple((start, end + len(eos_token) * one.text.startswith(eos_token, end)) for start, end in one.answers)) for one in rendered]
+    is_ended = [one.text[slice(*one.answers[-1])].rstrip().endswith(eos_token) for one in widened]
+    return [turns if ended else _ended(turns, tokenizer.eos_token_id) for turns, ended in zip(_turns(tokenizer, widened), is_ended, strict=True)]
 
 
-def _turns(tokenizer: Tokenizer, rendered: Rendered) -> list[Turn]:
+def _ended(turns: list[Turn], eos_token_id: int) -> list[Turn]:
+    return [*turns[:-1], Turn(turns[-1].asked, [*turns[-1].answered, eos_token_id])]
+
+
+def _turns(tokenizer: Tokenizer, rendered: list[Rendered]) -> list[list[Turn]]:
     """What stands behind the last answer has nothing to teach and is left out."""
-    seams = list(chain.from_iterable(rendered.answers))
-    parts = _split(tokenizer, rendered.text[: seams[-1]], seams[:-1])
-    return [Turn(asked, answered) for asked, answered in zip(parts[::2], parts[1::2], strict=True)]
+    seams = [list(chain.from_iterable(one.answers)) for one in rendered]
+    split = _split(tokenizer, [(one.text[: places[-1]], places[:-1]) for one, places in zip(rendered, seams, strict=True)])
+    return [[Turn(asked, answered) for asked, answered in zip(parts[::2], parts[1::2], strict=True)] for parts in split]
 
 
-def _split(tokenizer: Tokenizer, text: str, seams: list[int]) -> list[list[int]]:
-    """Token ids of the parts between seams.
+def _split(tokenizer: Tokenizer, texts: list[tuple[str, list[int]]]) -> list[list[list[int]]]:
+    """Token ids of the parts between seams, of every text.
 
-    The text is encoded as a whole, because what serves the model encodes its prompts as a whole: sentencepiece, for one, puts a space in front of whatever it
+    A text is encoded as a whole, because what serves the model encodes its prompts as a whole: sentencepiece, for one, puts a space in front of whatever it
     is given by itself. Where a token would reach across a seam the text is encoded in two: the prompt ends at the seam when the model answers.
 
     Args:
         tokenizer: Without offsets (a slow one) every part is encoded by itself.
-        text: The text.
-        seams: Character positions, rising.
+        texts: Each with its seams: character positions, rising.
     """
     if not tokenizer.is_fast:
-        return [_ids(tokenizer, text[start:end]) for start, end in pairwise([0, *seams, len(text)])]
-    encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
-    ids, offsets = encoded["input_ids"], encoded["offset_mapping"]
-    ends = [end for _, end in offsets]
-    places = [bisect_right(ends, seam) for seam in seams]
-    for seam, place in zip(seams, places, strict=True):
-        if not _is_between(offsets, place, seam):
-            index = seams.index(seam)
-            behind = _split(tokenizer, text[seam:], [later - seam for later in seams[index + 1 :]])
-            return [*_split(tokenizer, text[:seam], seams[:index]), *behind]
+        return [[_ids(tokenizer, text[start:end]) for start, end in pairwise([0, *seams, len(text)])] for text, seams in texts]
+    encoded = tokenizer([text for text, _ in texts], add_special_tokens=False, return_attention_mask=False)
+    return [_parts(tokenizer, *text, encoding) for text, encoding in zip(texts, encoded.encodings, strict=True)]
+
+
+def _parts(tokenizer: Tokenizer, text: str, seams: list[int], encoding: Encoding) -> list[list[int]]:
+    ids = encoding.ids
+    # To ask for the end of some tokens costs less than a list of those of all.
+    places = [bisect_right(range(len(ids)), seam, key=lambda token: _span(encoding, token)[1]) for seam in seams]
+    for index, (seam, place) in enumerate(zip(seams, places, strict=True)):
+        if not _is_between(encoding, place, seam):
+            before, behind = _split(tokenizer, [(text[:seam], seams[:index]), (text[seam:], [later - seam for later in seams[index + 1 :]])])
+            return [*before, *behind]
     return [ids[start:end] for start, end in pairwise([0, *places, len(ids)])]
 
 
-def _is_between(offsets: list[tuple[int, int]], place: int, seam: int) -> bool:
+def _is_between(encoding: Encoding, place: int, seam: int) -> bool:
     """Whether a token ends at the seam and the next one begins behind it."""
-    ends_there = offsets[place - 1][1] == seam if place else seam == 0
-    return ends_there and (place == len(offsets) or offsets[place][0] >= seam)
+    ends_there = _span(encoding, place - 1)[1] == seam if place else seam == 0
+    return ends_there and (place == len(encoding) or _span(encoding, place)[0] >= seam)
+
+
+def _span(encoding: Encoding, token: int) -> Span:
+    """Where a token stands in the text."""
+    return cast("Span", encoding.token_to_chars(token))
 
 
 def _cut(turns: list[Turn], most_tokens: int, *, is_last_first: bool) -> list[Turn]:

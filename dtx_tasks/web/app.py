@@ -5,15 +5,16 @@ from importlib.resources import files
 from typing import NoReturn
 
 from fastapi import FastAPI, HTTPException, Request, Response
-from fastapi.responses import HTMLResponse
+from fastapi.responses import HTMLResponse, JSONResponse
 from starlette.exceptions import HTTPException as AnyHTTPException
 
 from dtx_tasks.errors import DtxError
 from dtx_tasks.settings import root as storage_root
 from dtx_tasks.storage import read_bytes
 from dtx_tasks.web.experiment import RunExperiment, find_experiment
-from dtx_tasks.web.login import LOGGED_IN, READS_RUN, READS_TASK
+from dtx_tasks.web.login import LOGGED_IN, READS_RUN, READS_TASK, STARTS_RUN
 from dtx_tasks.web.pages import message_page, run_page, task_page
+from dtx_tasks.web.upload import take_rows
 
 RUN = "/dags/{dag_id}/runs/{run_id}"
 
@@ -41,6 +42,7 @@ def make_app() -> FastAPI:
     app.get(RUN, dependencies=[READS_RUN], **html)(_show_run)
     app.get(f"{RUN}/report", dependencies=[READS_RUN], **html)(_show_report)
     app.get(f"{RUN}/tasks/{{task_id}}", dependencies=[READS_RUN, READS_TASK], **html)(_show_task)
+    app.post("/dags/{dag_id}/rows/{name}", dependencies=[STARTS_RUN])(take_rows)
     app.get("/assets/{name}")(_asset)
     app.middleware("http")(_with_headers)
     app.exception_handler(AnyHTTPException)(_explain_refusal)
@@ -90,12 +92,16 @@ def _refuse(message: str) -> NoReturn:
 
 def _explain_refusal(request: Request, error: Exception) -> Response:
     assert isinstance(error, AnyHTTPException)
+    if request.method != "GET":
+        return JSONResponse({"detail": error.detail}, error.status_code, headers=dict(error.headers or {}))
     message = LOGIN if error.status_code == 401 else str(error.detail)
     page = message_page(TITLES.get(error.status_code, str(error.status_code)), message, _root(request), refreshes=message in (NO_EXPERIMENT, NO_REPORT))
     return HTMLResponse(page, error.status_code, headers=dict(error.headers or {}))
 
 
 def _explain_failure(request: Request, error: Exception) -> Response:
+    if request.method != "GET":
+        return JSONResponse({"detail": str(error)}, 503)
     return HTMLResponse(message_page("暂时无法读取 Cannot be read now", str(error), _root(request), refreshes=True), 503)
 
 

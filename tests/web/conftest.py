@@ -53,6 +53,18 @@ class Site:
         self.app.dependency_overrides[get_user] = lambda: SimpleAuthManagerUser(username="vera", role=role)
         return self
 
+    def has_dag(self, dag_id: str = DAG_ID, *tags: str) -> Site:
+        """Airflow knows a DAG, with its tags."""
+        from airflow.models.dag import DagModel, DagTag
+        from airflow.models.dagbundle import DagBundleModel
+        from airflow.utils.session import create_session
+
+        with create_session() as session:
+            session.merge(DagBundleModel(name="dags"))
+            session.flush()
+            session.merge(DagModel(dag_id=dag_id, bundle_name="dags", tags=[DagTag(dag_id=dag_id, name=tag) for tag in tags]))
+        return self
+
     def carry_out(self, plan: ExperimentPlan | None = None, dag_id: str = DAG_ID, run_id: str = RUN_ID) -> Store:
         """A run has planned an experiment."""
         plan = plan or make_two_jobs()
@@ -76,12 +88,12 @@ def airflow_is_ready() -> None:
     from airflow import settings
     from airflow.api_fastapi.app import init_auth_manager
     from airflow.models.base import Base
-    from airflow.models.dag import DagModel
+    from airflow.models.dag import DagModel, DagTag
     from airflow.models.dagbundle import DagBundleModel
     from airflow.models.team import Team, dag_bundle_team_association_table
 
     init_auth_manager()
-    tables = [Team.__table__, DagBundleModel.__table__, DagModel.__table__, dag_bundle_team_association_table]
+    tables = [Team.__table__, DagBundleModel.__table__, DagModel.__table__, DagTag.__table__, dag_bundle_team_association_table]
     Base.metadata.create_all(settings.engine, tables=tables)
 
 

@@ -14,6 +14,7 @@ import yaml
 
 from dtx_tasks.cli import main
 from tests.builders import FakeData
+from tests.plugins import Packages
 from tests.unit.template.tokenizers import make_tokenizer
 
 SHARED = Path(os.environ.get("DTX_SHARED") or Path(__file__).parents[4] / "shared") / "data"
@@ -147,6 +148,46 @@ def test_held_out_rows_can_be_shown(data: FakeData, monkeypatch: pytest.MonkeyPa
     data.text("a.yaml", "name: mine\ntrain: a.jsonl\ntest: 1\n")
     assert dtx(monkeypatch, "preview", "a.yaml", "--split", "test") == 0
     assert capsys.readouterr().out.count("assistant: yes") == 1
+
+
+def test_plugin_with_named_parameters_is_run(data: FakeData, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """As preparing would run it."""
+    code = "def run(rows, parameters):\n    yield from (row for row in rows if len(row['output']) >= parameters['least'])\n"
+    Packages(data.folder / "packages", monkeypatch).add("keep-long", code, parameters={"properties": {"least": {"type": "integer"}}})
+    monkeypatch.setenv("DTX_HOME", str(data.folder / "home"))
+    monkeypatch.setenv("DTX_CONFIG", str(data.config()))
+    data.text("config/plugin-parameters/strict.yaml", "name: strict\nplugin: keep-long\nparameters: {least: 3}\n")
+    data.jsonl("a.jsonl", [{"instruction": "a", "output": "no"}, {"instruction": "b", "output": "yes"}])
+    data.text("a.yaml", "name: mine\ntrain: a.jsonl\nplugins: [{name: keep-long, parameters: strict}]\n")
+    assert dtx(monkeypatch, "preview", "a.yaml") == 0
+    out = capsys.readouterr().out
+    assert ("assistant: yes" in out, "assistant: no" in out) == (True, False)
+
+
+def test_rows_are_uploaded_and_checked(data: FakeData, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Under their digest, in the team's place, also where a row is wrong: a Dataset with other columns may be right."""
+    monkeypatch.setenv("DTX_ROOT", str(data.folder / "store"))
+    data.jsonl("rows/a.jsonl", [{"instruction": "a", "output": "b"}])
+    data.text("bad.jsonl", "{}\n")
+    assert dtx(monkeypatch, "upload", "rows", "--team", "nlp", "--json") == 0
+    said = json.loads(capsys.readouterr().out)
+    assert (Path(said["uri"]) / "a.jsonl").read_bytes() == (data.folder / "rows/a.jsonl").read_bytes()
+    assert (Path(said["uri"]).is_relative_to(data.folder / "store/nlp/uploads"), said["report"]["findings"]) == (True, [])
+    assert dtx(monkeypatch, "upload", "bad.jsonl") == 2
+    out = capsys.readouterr().out
+    assert "missing_field" in out
+    assert f"In a Dataset: `train: {data.folder}/store/default/uploads/" in out
+    assert dtx(monkeypatch, "upload", "none.jsonl") == 2
+    assert "none.jsonl: is not there (got 'none.jsonl')." in capsys.readouterr().err
+
+
+def test_folder_is_checked_and_shown(data: FakeData, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """As one file; each row with the file that it is in."""
+    data.jsonl("rows/a.jsonl", [{"instruction": "a", "output": "b"}])
+    data.jsonl("rows/b.jsonl", [{"instruction": "c", "output": "d"}])
+    assert dtx(monkeypatch, "check", "rows") == 0
+    assert dtx(monkeypatch, "preview", "rows") == 0
+    assert "line 1 of b.jsonl" in capsys.readouterr().out
 
 
 def test_registry_is_imported_and_replaces_nothing(data: FakeData, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

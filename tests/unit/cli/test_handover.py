@@ -37,6 +37,16 @@ def test_files_of_a_definition_are_uploaded(tmp_path: Path) -> None:
     assert Path(dataset["train"]).name == "a.jsonl"
 
 
+def test_folder_of_rows_is_uploaded_whole(tmp_path: Path) -> None:
+    """Under its own name, and once."""
+    for name in ("a.jsonl", "b.jsonl"):
+        FakeData(tmp_path).text(f"data/{name}", name)
+    data = spec(datasets=[{"name": "d", "train": "data/"}])
+    (dataset,) = handed(tmp_path, data)["matrix"]["datasets"]
+    assert (Path(dataset["train"]).name, (Path(dataset["train"]) / "b.jsonl").read_text()) == ("data", "b.jsonl")
+    assert handed(tmp_path, data)["matrix"]["datasets"] == [dataset]
+
+
 def test_rows_held_out_need_no_upload_of_their_own(tmp_path: Path) -> None:
     """They are part of the train file."""
     FakeData(tmp_path).text("a.jsonl", "rows")
@@ -109,6 +119,22 @@ def test_upload_that_was_cut_off_is_completed(tmp_path: Path) -> None:
     (source / "model.safetensors").unlink()
     handed(tmp_path, data)
     assert (source / "model.safetensors").read_text() == "model.safetensors"
+
+
+def test_folder_of_an_own_resource_is_handed_over_by_its_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same for a folder of rows."""
+    data = FakeData(tmp_path)
+    monkeypatch.setenv("DTX_CONFIG", str(data.config()))
+    monkeypatch.setenv("DTX_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("DTX_ROOT", str(tmp_path / "store"))
+    monkeypatch.delenv("DTX_CATALOG_URL", raising=False)
+    data.jsonl("rows/a.jsonl", 3)
+    data.jsonl("rows/b.jsonl", 4)
+    create_resource(DATASETS, SpecDocument("d", {"name": "mine", "train": "rows", "test": 2}), Origin(tmp_path), team="default", author="ann")
+    request = SpecDocument("e", {"name": "x", "matrix": {"llms": ["base"], "datasets": ["mine"], "hyperparameters": ["quick"]}})
+    local = plan_document(request, Origin(tmp_path))
+    hand_over(request.data, local, tmp_path, str(tmp_path / "store"))
+    assert plan_document(request, Origin(None, data_roots("default"))).plan_id == local.plan_id
 
 
 def test_files_of_own_resources_are_handed_over_by_their_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

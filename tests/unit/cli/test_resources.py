@@ -12,6 +12,7 @@ import yaml
 
 from dtx_tasks.cli import main
 from tests.builders import FakeData
+from tests.plugins import Packages
 
 ROWS = "name: mine\ndescription: '1e-4'\ntrain: mine.train.jsonl\nvalidation: mine.validation.jsonl\ntest: mine.test.jsonl\n"
 
@@ -64,10 +65,17 @@ def test_resource_is_created_listed_shown_edited_and_deleted(here: Path, monkeyp
 
 @pytest.mark.parametrize(
     ("word", "text"),
-    [("llm", "source: made:tiny-test"), ("hyperparameters", "extends: quick"), ("scoring", "max_new_tokens: 3"), ("dataset", ROWS.partition("\n")[2])],
+    [
+        ("plugin-parameters", "plugin: clean"),
+        ("llm", "source: made:tiny-test"),
+        ("hyperparameters", "extends: quick"),
+        ("scoring", "max_new_tokens: 3"),
+        ("dataset", ROWS.partition("\n")[2]),
+    ],
 )
 def test_every_kind_has_the_same_commands(here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], word: str, text: str) -> None:
     """From standard input, and to a program."""
+    Packages(here / "packages", monkeypatch).add("clean", "raise RuntimeError('imported')\n")
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(f"name: mine\n{text}\n".encode())))
     assert dtx(monkeypatch, word, "create", "-") == 0
     capsys.readouterr()

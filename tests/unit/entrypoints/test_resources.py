@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from dtx_tasks.catalog import DATASETS, GROUPS, LLMS, SCORINGS, Kind, Version
+from dtx_tasks.catalog import DATASETS, GROUPS, LLMS, PARAMETERS, SCORINGS, Kind, Version
 from dtx_tasks.entrypoints.documents import note_run, write_plan
 from dtx_tasks.entrypoints.planning import plan_document
 from dtx_tasks.entrypoints.resources import (
@@ -24,6 +24,7 @@ from dtx_tasks.records import ExperimentPlan
 from dtx_tasks.resolve import Origin
 from dtx_tasks.spec import SpecDocument, load_text
 from tests.builders import FakeData
+from tests.plugins import Packages
 
 ROWS = {"name": "mine", "train": "mine.train.jsonl", "validation": "mine.validation.jsonl", "test": "mine.test.jsonl"}
 
@@ -297,3 +298,75 @@ def test_validation_ratio_of_the_hyperparameters_makes_no_new_version(here: Path
         found = plan(here, datasets=[name], hyperparameters=[group])
         assert (used(found)[1], found.datasets[0].files["validation"].num_rows) == ("Dataset mine@1", 1)
     assert len(resource_versions(DATASETS, "mine", team="default")) == 1
+
+
+@pytest.fixture
+def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A data plugin `clean`, which is told `least`."""
+    parameters = {"properties": {"least": {"type": "integer", "default": 3}}}
+    Packages(tmp_path / "packages", monkeypatch).add("clean", "raise RuntimeError('imported')\n", parameters=parameters)
+
+
+def test_plugin_is_told_named_parameters(here: Path, plugin: None) -> None:
+    """The plan has the values and records the version; with the same ones written in place it is the same job."""
+    create(here, PARAMETERS, plugin="clean", parameters={"least": 5})
+    create(here, name="rows2", plugins=[{"name": "clean", "parameters": "mine"}])
+    found = plan(here, datasets=["rows2"])
+    assert used(found)[1:3] == ["Dataset rows2@1", "PluginParameters mine@1"]
+    assert found.datasets[0].plugins[0].parameters == {"least": 5}
+    in_place = plan(here, datasets=[{**ROWS, "plugins": [{"name": "clean", "parameters": {"least": 5}}]}])
+    assert [job.job_id for job in in_place.jobs] == [job.job_id for job in found.jobs]
+
+
+def test_version_of_parameters_can_be_asked_for(here: Path, plugin: None) -> None:
+    """An edit changes what Datasets without a version are told, and no other."""
+    create(here, PARAMETERS, plugin="clean", parameters={"least": 5})
+    edit(here, 1, PARAMETERS, plugin="clean", parameters={"least": 6})
+    data = [{**ROWS, "name": name, "plugins": [{"name": "clean", "parameters": name}]} for name in ("mine@1", "mine")]
+    found = plan(here, datasets=data)
+    assert [dataset.plugins[0].parameters["least"] for dataset in found.datasets] == [6, 5]
+    assert used(found)[1:3] == ["PluginParameters mine@1", "PluginParameters mine@2"]
+
+
+def test_bundled_parameters_are_named_too(here: Path, plugin: None) -> None:
+    """One YAML file each, below config/plugin-parameters."""
+    FakeData(here).text("config/plugin-parameters/strict.yaml", "name: strict\nplugin: clean\nparameters: {least: 9}\n")
+    found = plan(here, datasets=[{**ROWS, "plugins": [{"name": "clean", "parameters": "strict"}]}])
+    assert (found.datasets[0].plugins[0].parameters, used(found)[1]) == ({"least": 9}, "PluginParameters strict@None")
+
+
+def test_parameters_are_checked_before_they_are_saved(here: Path, plugin: None) -> None:
+    """By the schema of the plugin that is here."""
+    with pytest.raises(SpecError, match=re.escape("mine.json: parameters.last: is not a known parameter (got 1). Did you mean 'least'?")):
+        create(here, PARAMETERS, plugin="clean", parameters={"last": 1})
+    with pytest.raises(SpecError, match=re.escape("mine.json: plugin: There is no plugin 'clear'")):
+        create(here, PARAMETERS, plugin="clear")
+
+
+def test_dataset_may_name_only_parameters_of_its_plugin(here: Path, plugin: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And only those that are there; when it is saved, and when an experiment names it."""
+    create(here, PARAMETERS, plugin="clean")
+    Packages(tmp_path / "packages", monkeypatch).add("other", "raise RuntimeError('imported')\n")
+    with pytest.raises(SpecError, match=re.escape("mine.json: plugins[0].parameters: are those of another plugin, 'clean' (got 'mine')")):
+        create(here, plugins=[{"name": "other", "parameters": "mine"}])
+    said = "e.yaml: matrix.datasets[0].plugins[0].parameters: there are no PluginParameters of this name (got 'mime'). Did you mean 'mine'?"
+    with pytest.raises(SpecError, match=re.escape(said)):
+        plan(here, datasets=[{**ROWS, "plugins": [{"name": "clean", "parameters": "mime"}]}])
+
+
+def test_parameters_that_something_refers_to_are_not_deleted(here: Path, plugin: None) -> None:
+    """A Dataset, a plan, or a scheduled experiment with a definition in place."""
+    create(here, PARAMETERS, plugin="clean")
+    create(here, name="rows2", plugins=[{"name": "clean", "parameters": "mine@1"}])
+    data = json.dumps({**ROWS, "plugins": [{"name": "clean", "parameters": "mine"}]})
+    path = FakeData(here).text("home/schedules/e.yaml", f"name: x\nmatrix: {{llms: [base], hyperparameters: [quick], datasets: [{data}]}}\n")
+    found = plan(here, datasets=["rows2"])
+    write_plan(found, str(here / "home/store"))
+    with pytest.raises(SpecError) as told:
+        delete_resource(PARAMETERS, "mine", team="default")
+    for user in (
+        f"- the experiment x, plan {found.plan_id}, which used mine@1: ",
+        f"- the scheduled experiment {path}",
+        "- the Dataset rows2, whose plugin is told it",
+    ):
+        assert user in str(told.value)

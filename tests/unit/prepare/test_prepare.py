@@ -13,6 +13,7 @@ from transformers import AutoTokenizer
 
 from dtx_tasks.errors import DataError
 from dtx_tasks.fetch.fetch import fetched
+from tests.builders import FakeData
 from tests.recipes.world import QUICK, Trial, make_trial
 
 if TYPE_CHECKING:
@@ -117,6 +118,28 @@ def test_held_out_rows_are_scored_on_and_not_learned_from(tmp_path: Path, base: 
     scored = [json.loads(line)["messages"][0]["content"] for split in ("validation", "test") for line in (folder / f"{split}.jsonl").read_text().splitlines()]
     assert (len(learned), len(scored)) == (5, 5)
     assert {*learned, *scored} == {f"q{number}" for number in range(10)}
+
+
+def test_folder_is_prepared_as_one_split(tmp_path: Path, base: Path) -> None:
+    """File by file; a row that cannot be learned from is told with its file, and a changed file with its folder."""
+    shutil.copytree(base, tmp_path / "base")
+    data = FakeData(tmp_path)
+    data.jsonl("data/b.jsonl", [{"instruction": "long " * 2000, "output": "long " * 20}])
+    data.jsonl("data/a.jsonl", [{"instruction": "a", "output": "b"}])
+    data.jsonl("test.jsonl", [{"instruction": "c", "output": "b"}])
+    dataset = {"name": "rows", "train": "data", "test": "test.jsonl"}
+    matrix = {"llms": [{"name": "local", "source": "base"}], "datasets": [dataset], "hyperparameters": [{**QUICK, "cutoff_len": 32}]}
+    with pytest.raises(DataError, match=r"data/b\.jsonl:1: row: nothing of the answer is left"):
+        make_trial(tmp_path, matrix=matrix).ready()
+    data.jsonl("data/b.jsonl", [{"instruction": "d", "output": "e"}, {"instruction": "f", "output": "g"}])
+    made = make_trial(tmp_path, matrix=matrix).ready()
+    record = json.loads(Path(f"{made.layout.prepared(made.plan.prepared[0].prepared_id)}/prepared.json").read_text())
+    assert record["train"]["num_rows"] == 3
+    data.jsonl("data/c.jsonl", [{"instruction": "h", "output": "i"}])
+    other = make_trial(tmp_path, "other", matrix=matrix)
+    data.jsonl("data/c.jsonl", [{"instruction": "changed", "output": "i"}])
+    with pytest.raises(DataError, match="data has changed since the experiment was planned"):
+        other.ready()
 
 
 def test_every_answer_of_a_conversation_is_learned(tmp_path: Path, base: Path) -> None:

@@ -5,9 +5,11 @@ from typing import Any
 
 import pytest
 
+from dtx_tasks.errors import Mistake
 from dtx_tasks.records import DatasetSource, LLMSource
 from dtx_tasks.resolve.files import Allowed, ResolvedDataset, resolve_dataset, resolve_llm
 from dtx_tasks.spec import LLM, Dataset
+from dtx_tasks.storage import bring, manifest, write_bytes
 from tests.builders import FakeData
 
 
@@ -76,10 +78,10 @@ def test_path_in_a_root_is_found(tmp_path: Path) -> None:
     assert Allowed(None, (tmp_path / "a", tmp_path / "b")).find(str(path)) == path
 
 
-@pytest.mark.parametrize("written", ["ftp://host/a.jsonl", "hf://datasets/a"])
-def test_url_of_rows_is_refused(tmp_path: Path, written: str) -> None:
+def test_url_of_rows_is_refused(tmp_path: Path) -> None:
     """With what to do instead."""
-    assert told(written, tmp_path) == f"this source cannot be reached yet (got {written!r}). Use a local path, s3://BUCKET/KEY or https://HOST/FILE."
+    remedy = "Use a local path, s3://BUCKET/KEY, https://HOST/FILE or hf://datasets/OWNER/NAME@REVISION/PATH."
+    assert told("ftp://host/a.jsonl", tmp_path) == f"this source cannot be reached (got 'ftp://host/a.jsonl'). {remedy}"
 
 
 @pytest.mark.parametrize("written", ["/data/\x00", "~nobody-of-this-name/a", "/" + "x" * 5000])
@@ -162,6 +164,54 @@ def test_every_missing_file_is_told(tmp_path: Path) -> None:
     assert [mistake.split(": ")[1] for mistake in mistakes] == [".train", ".validation", ".test"]
 
 
-def test_folder_in_place_of_a_file_is_told(tmp_path: Path) -> None:
-    """Rather than read."""
-    assert mistakes_of(tmp_path, train=".") == ["e.yaml: .train: is a folder (got '.'). Name a file."]
+def test_folder_is_one_split(tmp_path: Path) -> None:
+    """Its files are known by their names and content, from any place."""
+    for place in ("here", "there"):
+        for name in ("a", "b"):
+            FakeData(tmp_path).jsonl(f"{place}/data/{name}.jsonl", [{"instruction": name, "output": "b"}])
+    file = found_dataset(tmp_path / "here", train="data/").files["train"]
+    assert (file.num_rows, file.label, file.path, [entry.path for entry in file.files]) == (2, "data", f"{tmp_path}/here/data", ["a.jsonl", "b.jsonl"])
+    assert found_dataset(tmp_path / "there", train="data").files["train"].sha256 == file.sha256
+    FakeData(tmp_path).jsonl("there/data/b.jsonl", [{"instruction": "c", "output": "b"}])
+    assert found_dataset(tmp_path / "there", train="data").files["train"].sha256 != file.sha256
+
+
+def test_bad_row_of_a_folder_is_told_with_its_file(tmp_path: Path) -> None:
+    """As in `dtx dataset check`."""
+    FakeData(tmp_path).jsonl("data/a.jsonl", [{"instruction": "a", "output": "b"}])
+    FakeData(tmp_path).jsonl("data/b.jsonl", [{"instruction": "c", "output": ""}])
+    assert found_dataset(tmp_path, train="data").problem == "data/b.jsonl:1: output: is empty. Write the text or remove the row."
+
+
+def test_folder_with_something_else_in_it_is_told(tmp_path: Path) -> None:
+    """Rather than read in part; and an empty one."""
+    (tmp_path / "empty").mkdir()
+    FakeData(tmp_path).text("data/notes.txt", "x")
+    first, second = mistakes_of(tmp_path, train="data", test="empty")
+    assert first.startswith("e.yaml: .train: is a folder with something in it that is no file of rows: 'notes.txt' (got 'data'). ")
+    assert second.startswith("e.yaml: .test: is an empty folder (got 'empty'). ")
+
+
+def test_link_out_of_a_folder_of_rows_is_refused(tmp_path: Path) -> None:
+    """A request must not read by a folder what it may not read itself."""
+    FakeData(tmp_path).jsonl("secret.jsonl")
+    (tmp_path / "inside/data").mkdir(parents=True)
+    (tmp_path / "inside/data/a.jsonl").symlink_to(tmp_path / "secret.jsonl")
+    found = Allowed(None, (tmp_path / "inside",)).find_rows(str(tmp_path / "inside/data"))
+    assert isinstance(found, Mistake)
+    assert found.problem == "holds a link out of the folders that requests may read (got 'a.jsonl')"
+
+
+def test_folder_on_s3_is_brought_as_one_split(bucket: str) -> None:
+    """With or without a slash at its end; nothing is downloaded of one that cannot be read as one."""
+    for name in ("a", "b"):
+        write_bytes(f"{bucket}/data/{name}.jsonl", b'{"instruction": "%b", "output": "b"}\n' % name.encode())
+    found = [resolve_dataset(make_dataset(train=f"{bucket}/{written}"), Allowed(None, (bucket,))) for written in ("data", "data/")]
+    sources = [item.source.files["train"] for item in found if isinstance(item, ResolvedDataset)]
+    assert [(source.path, source.num_rows) for source in sources] == [(f"{bucket}/data", 2)] * 2
+    path = bring(sources[0].path, sources[0].files)
+    assert manifest(path) == sources[0].files
+    write_bytes(f"{bucket}/data/README.md", b"x")
+    odd = resolve_dataset(make_dataset(train=f"{bucket}/data"), Allowed(None, None))
+    assert isinstance(odd, list)
+    assert odd[0].problem.startswith("is a folder with something in it that is no file of rows: 'README.md'")

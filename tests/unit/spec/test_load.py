@@ -42,7 +42,7 @@ def test_unknown_key_is_answered_with_the_nearest_one() -> None:
 def test_missing_key_is_answered_with_a_sample() -> None:
     """A missing key is told with its description and an example."""
     text = HEAD.replace("[d]", "[{name: d}]")
-    remedy = "The file to learn from; a relative path counts from the file that names it. 训练集 For example `train: data/train.jsonl`."
+    remedy = "A file or a folder to learn from, here or at an address; a relative path counts from the file that names it. 训练集 For example `train: data/train.jsonl`."
     assert mistakes(text) == [f"e.yaml:2: matrix.datasets[0].train: is missing. {remedy}"]
 
 

@@ -1,0 +1,149 @@
+"""Files of a dataset on the Hugging Face hub, or on a mirror of it: brought once for each commit, and checked against the hub's own digests."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, unquote
+
+from dtx_tasks.settings import cache_folder, hub_endpoint, hub_token, max_download_bytes
+from dtx_tasks.storage.web import AS_IT_IS, TIMEOUT_S, DownloadError, keep
+
+if TYPE_CHECKING:
+    import httpx
+
+SCHEME = "hf://"
+ADDRESS = re.compile(r"hf://datasets/(?P<id>[^/@]+/[^/@]+)(?:@(?P<revision>[^/]+))?(?:/(?P<path>.*))?")
+"""As huggingface_hub's own file system writes it; a slash in a revision is `%2F`."""
+
+MAIN = "main"
+
+
+def is_hub(uri: str) -> bool:
+    """Whether a URI is an address on the hub."""
+    return uri.startswith(SCHEME)
+
+
+@dataclass(frozen=True)
+class HubFiles:
+    """A file of a dataset on the hub, or a folder.
+
+    Attributes:
+        repository: Its owner and its name.
+        commit: Which the revision means now.
+        path: Of the file or the folder; empty for the whole dataset.
+        names: Of what is directly in the folder; empty for a file.
+    """
+
+    repository: str
+    commit: str
+    path: str
+    names: tuple[str, ...]
+
+    @property
+    def uri(self) -> str:
+        """The address with the commit in place of a branch: what it means never changes."""
+        return f"{SCHEME}datasets/{self.repository}@{self.commit}/{self.path}".rstrip("/")
+
+
+def look_up(uri: str) -> HubFiles:
+    """What an address on the hub means now.
+
+    Args:
+        uri: `hf://datasets/OWNER/NAME@REVISION/PATH`; without a revision it is that of `main`.
+
+    Raises:
+        DownloadError: It is no such address, or the hub has nothing there.
+    """
+    found = ADDRESS.fullmatch(uri)
+    if not found:
+        raise DownloadError("it is no address of a dataset: write hf://datasets/OWNER/NAME@REVISION/PATH")
+    revision, path = unquote(found["revision"] or MAIN), (found["path"] or "").strip("/")
+    said = _said(f"/api/datasets/{found['id']}/revision/{quote(revision, safe='')}")
+    files = [str(item["rfilename"]) for item in said["siblings"]]
+    if path in files:
+        return HubFiles(found["id"], str(said["sha"]), path, ())
+    below = [name.removeprefix(f"{path}/") if path else name for name in files if not path or name.startswith(f"{path}/")]
+    if not below:
+        raise DownloadError(f"{found['id']} has nothing of this name at {revision}: {_some(files)}")
+    return HubFiles(found["id"], str(said["sha"]), path, tuple(sorted({name.partition("/")[0] for name in below if not name.startswith(".")})))
+
+
+def bring_hub(files: HubFiles) -> Path:
+    """A file from the hub, or a folder of files, on this machine.
+
+    Args:
+        files: As `look_up` found them.
+
+    Raises:
+        DownloadError: They cannot be had, are too large together, or are not what the hub says of them.
+    """
+    place = cache_folder() / "hub" / files.repository / files.commit / files.path
+    num_bytes = 0
+    for name in files.names or ("",):
+        path = f"{files.path}/{name}".strip("/")
+        num_bytes += _bring(files, path, place / name).stat().st_size
+        if num_bytes > max_download_bytes():
+            raise DownloadError(f"it is larger than {max_download_bytes():,} bytes, the limit of DTX_MAX_DOWNLOAD_BYTES")
+    return place
+
+
+def _bring(files: HubFiles, path: str, place: Path) -> Path:
+    import httpx
+
+    # A commit never changes: what is there is right, it was checked when it came.
+    if place.is_file():
+        return place
+    address = f"{hub_endpoint()}/datasets/{files.repository}/resolve/{files.commit}/{quote(path)}"
+    try:
+        with httpx.stream("GET", address, headers={**AS_IT_IS, **_login()}, follow_redirects=True, timeout=TIMEOUT_S) as answer:
+            return keep(answer, place, *_digest(answer))
+    except httpx.HTTPError as error:
+        raise DownloadError(f"{type(error).__name__}: {error}") from None
+
+
+def _digest(answer: httpx.Response) -> tuple[str, Any]:
+    """What the hub says that a file is: a SHA-256 for a large one, else the id that Git gives it; and what computes that."""
+    if answer.status_code != 200:
+        return "", hashlib.sha256()
+    headers = [response.headers for response in (*answer.history, answer)]
+    named = next((found["X-Linked-Etag"] for found in headers if "X-Linked-Etag" in found), answer.headers.get("ETag", ""))
+    wanted = named.removeprefix("W/").strip('"').lower()
+    if re.fullmatch("[0-9a-f]{64}", wanted):
+        return wanted, hashlib.sha256()
+    if re.fullmatch("[0-9a-f]{40}", wanted) and "Content-Length" in answer.headers:
+        return wanted, hashlib.sha1(b"blob %d\0" % int(answer.headers["Content-Length"]), usedforsecurity=False)
+    raise DownloadError(f"{hub_endpoint()} does not say what its digest is (got {named!r} as its ETag)")
+
+
+def _said(path: str) -> dict[str, Any]:
+    """An answer of the hub's own interface."""
+    import httpx
+
+    try:
+        answer = httpx.get(f"{hub_endpoint()}{path}", headers=_login(), follow_redirects=True, timeout=TIMEOUT_S)
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise DownloadError(f"{hub_endpoint()}: {type(error).__name__}: {error}") from None
+    if answer.status_code != 200:
+        hint = "is the name right? One that is not public needs HF_TOKEN, with the right to read it"
+        raise DownloadError(f"{hub_endpoint()} answered {answer.status_code} {answer.reason_phrase}: {hint}")
+    try:
+        said: dict[str, Any] = answer.json()
+    except ValueError:
+        raise DownloadError(f"{hub_endpoint()} answered with something that is no JSON: is HF_ENDPOINT a mirror of the hub?") from None
+    if "sha" not in said or "siblings" not in said:
+        raise DownloadError(f"{hub_endpoint()} names no commit and no files: is HF_ENDPOINT a mirror of the hub?")
+    return said
+
+
+def _login() -> dict[str, str]:
+    """Only the hub sees it: httpx leaves it out where the answer leads to another machine."""
+    return {"Authorization": f"Bearer {hub_token()}"} if hub_token() else {}
+
+
+def _some(files: list[str]) -> str:
+    shown = [name for name in sorted(files) if not name.startswith(".")]
+    return f"it has {', '.join(shown[:5])}{' and more' if len(shown) > 5 else ''}" if shown else "it is empty"
