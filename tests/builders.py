@@ -291,10 +291,11 @@ class FakeData:
         return {split: str(self.jsonl(f"{name}.{split}.jsonl")) for split in ("train", "validation", "test")}
 
     def config(self) -> Path:
-        """A configuration folder with the LLM `base`, the Dataset `rows` and the groups `quick` and `slow`."""
+        """A configuration folder with the LLM `base`, the Dataset `rows`, the groups `quick` and `slow`, and this machine as the backend."""
         rows = self.splits("config/datasets/rows/rows")
         self.text("config/models/base.yaml", "name: base\nsource: made:tiny-test\n")
         self.text("config/datasets/rows.yaml", json.dumps({"name": "rows", **rows}))
         self.text("config/hyperparameters/quick.yaml", "name: quick\nmax_steps: 4\n")
         self.text("config/hyperparameters/slow.yaml", "name: slow\nextends: quick\nmax_steps: 8\n")
+        self.text("config/backends/local.yaml", "kind: Backend\nname: local\nbackend: local\n")
         return self.folder / "config"

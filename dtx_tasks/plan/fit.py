@@ -28,34 +28,34 @@ def unfit(jobs: Iterable[tuple[str, Hyperparameters, DatasetSource]], scoring: S
     """What does not fit, each once.
 
     Args:
-        jobs: Name, hyperparameters and Dataset of each job.
+        jobs: The group of hyperparameters by name, its values and the Dataset of each job.
         scoring: How all of them are judged.
     """
     told: set[tuple[str, str]] = set()
-    for name, values, dataset in jobs:
-        mistake = _wrong_kind(name, values, dataset) or _wrong_metric(name, values, dataset, scoring)
+    for group, values, dataset in jobs:
+        mistake = _wrong_kind(group, values, dataset) or _wrong_metric(group, values, dataset, scoring)
         if mistake and (mistake.key_path, mistake.problem) not in told:
             told.add((mistake.key_path, mistake.problem))
             yield mistake
 
 
-def _wrong_kind(name: str, values: Hyperparameters, dataset: DatasetSource) -> Mistake | None:
+def _wrong_kind(group: str, values: Hyperparameters, dataset: DatasetSource) -> Mistake | None:
     wanted = KINDS_OF_STAGES.get(values.stage, ())
     if not wanted or dataset.kind in wanted:
         return None
     stages = [stage for stage, kinds in KINDS_OF_STAGES.items() if dataset.kind in kinds]
-    problem = f"{values.stage} learns from {' or '.join(wanted)}, and the Dataset {dataset.name} holds {dataset.kind} ({name})"
+    problem = f"{values.stage} of {group!r} learns from {' or '.join(wanted)}, and the Dataset {dataset.name!r} holds {dataset.kind}"
     return Mistake("jobs", problem, f"Exclude the combination, or use stage: {' or '.join(stages)}.")
 
 
-def _wrong_metric(name: str, values: Hyperparameters, dataset: DatasetSource, scoring: Scoring) -> Mistake | None:
+def _wrong_metric(group: str, values: Hyperparameters, dataset: DatasetSource, scoring: Scoring) -> Mistake | None:
     by_reward = values.stage == "rm"
     for metric in scoring.metrics:
         if (metric == "pairwise_accuracy") is not by_reward:
             said = "a reward model writes nothing" if by_reward else "it is of reward models, and this is none"
             remedy = "Judge reward models by an experiment of their own, with metrics: [pairwise_accuracy] and selection: {metric: pairwise_accuracy}."
-            return Mistake("scoring.metrics", f"{metric} cannot be measured of {name}: {said}", remedy)
+            return Mistake("scoring.metrics", f"{metric} cannot be measured of what {group!r} makes: {said}", remedy)
         if len(dataset.files) > 1 and metric not in METRICS_OF_KINDS[dataset.kind]:
             fitting = ", ".join(METRICS_OF_KINDS[dataset.kind]) or "none: leave its validation and test out and score on another Dataset"
-            return Mistake("scoring.metrics", f"{metric} cannot be measured on rows of {dataset.kind} (the Dataset {dataset.name})", f"Fitting: {fitting}.")
+            return Mistake("scoring.metrics", f"{metric} cannot be measured on rows of {dataset.kind} (the Dataset {dataset.name!r})", f"Fitting: {fitting}.")
     return None

@@ -43,7 +43,8 @@ def make_plan(inputs: ResolvedInputs) -> ExperimentPlan:
     """
     experiment = inputs.experiment
     grid = _named(cells(experiment))
-    mistakes = list(unfit(((name, inputs.groups[cell.hyperparameters], inputs.datasets[cell.dataset]) for cell, name in grid), inputs.scoring))
+    parts = ((cell.hyperparameters, inputs.groups[cell.hyperparameters], inputs.datasets[cell.dataset]) for cell, _ in grid)
+    mistakes = list(unfit(parts, inputs.scoring))
     if mistakes:
         raise _refused(*mistakes)
     named = [_job(cell, inputs) for cell in grid]

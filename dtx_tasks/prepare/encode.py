@@ -40,11 +40,22 @@ def num_trained_tokens(encoded: Encoded) -> int:
     return len(encoded.labels) - encoded.labels.count(IGNORED_LABEL)
 
 
+def can_be_scored(row: Row) -> bool:
+    """Whether a row holds something to judge by: a text, or an answer that is not known to be bad."""
+    return row.label is not False and (row.text is not None or row.answer_message is not None)
+
+
 def scored_row(row: Row) -> dict[str, Any]:
-    """What is asked of a row when it is scored, and what should be answered; how calls of tools are written depends on who is asked."""
+    """What is asked of a row when it is scored, and what should be answered; how calls of tools are written depends on who is asked.
+
+    Plain text asks nothing: all of it is the answer.
+    """
+    if row.text is not None:
+        return {"row_id": row.row_id, "messages": [], "answer": row.text}
     tools = {"tools": row.tools} if row.tools is not None else {}
     calling = {"answer_message": row.answer_message} if row.answer_message and "tool_calls" in row.answer_message else {}
-    return {"row_id": row.row_id, "messages": row.asked, **tools, "answer": row.answer, **calling}
+    worse = {"rejected": row.rejected} if row.rejected is not None else {}
+    return {"row_id": row.row_id, "messages": row.asked, **tools, "answer": row.answer, **calling, **worse}
 
 
 @contextmanager

@@ -16,9 +16,11 @@ from dtx_tasks.dataset import Part, SplitRows, labelled, said_place
 from dtx_tasks.errors import ClaimedError, DataError, TransientError
 from dtx_tasks.extension import rewriter
 from dtx_tasks.plan import CODE_VERSIONS
-from dtx_tasks.prepare.encode import encoded_rows, num_trained_tokens, scored_row, told_with_place
+from dtx_tasks.prepare.encode import can_be_scored, scored_row, told_with_place
+from dtx_tasks.prepare.layouts import LAYOUTS, PreparedRow, RowLayout
 from dtx_tasks.prepare.record import prepared
-from dtx_tasks.records import TRAIN_FILE, FetchedLLM, Layout, PreparedDataset, PrepareDocument, SplitStatistics, digest_of
+from dtx_tasks.records import TRAIN_FILE, VALIDATION_FILE, FetchedLLM, Layout, PreparedDataset, PrepareDocument, SplitStatistics, digest_of
+from dtx_tasks.spec import HELD_OUT
 from dtx_tasks.storage import bring, bring_file, claim, manifest, put_folder, read_record, remove, sha256_of, workplace, write_record
 from dtx_tasks.template import adapt
 
@@ -30,11 +32,9 @@ if TYPE_CHECKING:
     from dtx_tasks.records import DatasetSource, EncodeOptions, FileSource
     from dtx_tasks.spec import Split
     from dtx_tasks.storage import Claim
-    from dtx_tasks.template import Encoded
     from dtx_tasks.template.render import Tokenizer
 
 TOKENIZER_FOLDER = "tokenizer"
-TRAIN_SCHEMA = pa.schema([("input_ids", pa.list_(pa.int32())), ("labels", pa.list_(pa.int32()))])
 BATCH_ROWS = 1000
 
 
@@ -76,8 +76,11 @@ def _prepare(document: PrepareDocument, base: FetchedLLM, layout: Layout, held: 
     tokenizer.save_pretrained(target / TOKENIZER_FOLDER)
 
     rows = _checked_rows(document.dataset)
+    layout_of_rows = LAYOUTS[document.dataset.kind]
     learned = islice(rows.rows("train"), document.dataset.max_samples)
-    train = _write_train(learned, rows.label("train"), tokenizer, document.options, target / TRAIN_FILE)
+    train = _write_rows(learned, rows.label("train"), layout_of_rows, tokenizer, document.options, target / TRAIN_FILE)
+    if "validation" in document.dataset.files:
+        _write_rows(rows.rows("validation"), rows.label("validation"), layout_of_rows, tokenizer, document.options, target / VALIDATION_FILE)
     scored: tuple[Split, ...] = tuple(split for split in document.dataset.files if split != "train")
     num_scored_rows = {split: _write_scored(rows.rows(split), target / f"{split}.jsonl") for split in scored}
 
@@ -87,7 +90,7 @@ def _prepare(document: PrepareDocument, base: FetchedLLM, layout: Layout, held: 
         code_version=CODE_VERSIONS["prepare"],
         inputs={"llm": base.digest},
         digest=digest_of([entry.model_dump() for entry in files], 64),
-        train_digest=digest_of([entry.model_dump() for entry in files if not entry.path.endswith(".jsonl")], 64),
+        train_digest=digest_of([entry.model_dump() for entry in files if not entry.path.startswith(HELD_OUT)], 64),
         libraries={name: version(name) for name in ("transformers", "tokenizers", "pyarrow")},
         prepared_id=document.prepared_id,
         dataset_name=document.dataset.name,
@@ -130,26 +133,26 @@ def _refuse_files(parts: dict[Split, Part], split: Split, row: Row) -> None:
         )
 
 
-def _write_train(rows: Iterator[Row], label: str, tokenizer: Tokenizer, options: EncodeOptions, path: Path) -> SplitStatistics:
+def _write_rows(rows: Iterator[Row], label: str, layout: RowLayout, tokenizer: Tokenizer, options: EncodeOptions, path: Path) -> SplitStatistics:
     """Rows a batch at a time: a million of them need no more memory than a thousand."""
     totals = _Totals()
-    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_stream(sink, TRAIN_SCHEMA) as writer:
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_stream(sink, layout.schema) as writer:
         for batch in iter(lambda: list(islice(rows, BATCH_ROWS)), []):
-            encoded = _encoded(tokenizer, batch, options, label)
+            encoded = _encoded(tokenizer, batch, layout, options, label)
             totals.add(encoded)
-            columns = [pa.array([getattr(row, name) for row in encoded], TRAIN_SCHEMA.field(name).type) for name in TRAIN_SCHEMA.names]
-            writer.write_batch(pa.record_batch(columns, TRAIN_SCHEMA))
+            columns = [pa.array(values, field.type) for field, values in zip(layout.schema, zip(*(row.columns for row in encoded), strict=True), strict=True)]
+            writer.write_batch(pa.record_batch(columns, layout.schema))
     return totals.statistics()
 
 
-def _encoded(tokenizer: Tokenizer, rows: list[Row], options: EncodeOptions, label: str) -> list[Encoded]:
+def _encoded(tokenizer: Tokenizer, rows: list[Row], layout: RowLayout, options: EncodeOptions, label: str) -> list[PreparedRow]:
     """All at once; where something is wrong, one after the other, to find out with which row."""
     try:
-        return encoded_rows(tokenizer, rows, options)
+        return list(layout.encode(tokenizer, rows, options))
     except DataError:
         for row in rows:
             with told_with_place(label, row):
-                encoded_rows(tokenizer, [row], options)
+                list(layout.encode(tokenizer, [row], options))
         raise
 
 
@@ -161,12 +164,12 @@ class _Totals:
     num_truncated: int = 0
     longest_tokens: int = 0
 
-    def add(self, encoded: list[Encoded]) -> None:
-        self.num_rows += len(encoded)
-        self.num_tokens += sum(len(row.input_ids) for row in encoded)
-        self.num_trained_tokens += sum(map(num_trained_tokens, encoded))
-        self.num_truncated += sum(row.is_truncated for row in encoded)
-        self.longest_tokens = max(self.longest_tokens, *(len(row.input_ids) for row in encoded))
+    def add(self, rows: list[PreparedRow]) -> None:
+        self.num_rows += len(rows)
+        self.num_tokens += sum(row.num_tokens for row in rows)
+        self.num_trained_tokens += sum(row.num_trained_tokens for row in rows)
+        self.num_truncated += sum(row.is_truncated for row in rows)
+        self.longest_tokens = max(self.longest_tokens, *(row.num_tokens for row in rows))
 
     def statistics(self) -> SplitStatistics:
         return SplitStatistics(**vars(self))
@@ -177,6 +180,7 @@ def _write_scored(rows: Iterable[Row], path: Path) -> int:
     num_rows = 0
     with path.open("w", encoding="utf-8") as file:
         for row in rows:
-            file.write(f"{json.dumps(scored_row(row), ensure_ascii=False)}\n")
-            num_rows += 1
+            if can_be_scored(row):
+                file.write(f"{json.dumps(scored_row(row), ensure_ascii=False)}\n")
+                num_rows += 1
     return num_rows

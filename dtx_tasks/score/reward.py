@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -33,7 +33,7 @@ def margins(loaded: Loaded, rows: Sequence[ScoredRow], scoring: Scoring) -> list
     num_rows = max(1, scoring.batch_size // 2)
     for start in range(0, len(rows), num_rows):
         batch = rows[start : start + num_rows]
-        pairs = [encode_answers(loaded.tokenizer, row.messages, [row.reference, row.rejected], row.tools, cutoff_len=scoring.cutoff_len) for row in batch]
+        pairs = [encode_answers(loaded.tokenizer, row.messages, _both(row), row.tools, cutoff_len=scoring.cutoff_len) for row in batch]
         ids = [[*pair.prompt_ids, *answer] for pair in pairs for answer in pair.answer_ids]
         rewards_P2 = _rewards(loaded, ids).view(-1, 2)
         found += [float(value) for value in rewards_P2[:, 0] - rewards_P2[:, 1]]
@@ -41,7 +41,13 @@ def margins(loaded: Loaded, rows: Sequence[ScoredRow], scoring: Scoring) -> list
     return found
 
 
+def _both(row: ScoredRow) -> list[dict[str, Any]]:
+    assert row.rejected is not None
+    return [row.reference, row.rejected]
+
+
 @torch.inference_mode()
 def _rewards(loaded: Loaded, ids: list[list[int]]) -> torch.Tensor:
     padded = loaded.tokenizer.pad({"input_ids": ids}, padding_side="right", return_tensors="pt").to(loaded.model.device)
-    return loaded.model(**padded).logits[:, 0].float()
+    rewards: torch.Tensor = loaded.model(**padded).logits[:, 0].float()
+    return rewards

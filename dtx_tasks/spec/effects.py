@@ -44,6 +44,7 @@ COUNTS_WITH: dict[str, Conditions] = {
     "mask_history": {"stage": ("sft",)},
     "train_on_prompt": {"stage": ("sft",)},
     "label_smoothing_factor": {"stage": ("pt", "sft")},
+    "eval_steps": {"stage": ("pt", "sft", "rm", "dpo", "kto", "orpo", "simpo")},
     "pref_beta": {"stage": ("dpo", "kto", "orpo", "simpo", *REINFORCED)},
     "pref_loss": {"stage": ("dpo",)},
     "pref_ftx": {"stage": ("dpo",)},

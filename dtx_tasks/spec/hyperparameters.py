@@ -51,7 +51,7 @@ class Hyperparameters(SpecModel):
     """Which weights: all (`full`), some (`freeze`), low-rank adapters (`lora`), or one of PEFT's smaller methods. 微调方法"""
 
     learning_rate: Annotated[float, Field(gt=0, le=1), Advised(1e-5, 1e-3)] = 1e-4
-    """The peak learning rate; too high and training gets unstable, too low and it gets nowhere. 学习率"""
+    """The peak learning rate. 学习率"""
 
     num_train_epochs: Annotated[float, Field(gt=0, le=1000), Advised(1, 10)] = 3.0
     """Passes over the train split; `max_steps` overrules it. 训练轮数"""

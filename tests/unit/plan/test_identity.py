@@ -4,9 +4,11 @@ from typing import Any
 
 import pytest
 
-from dtx_tasks.plan.identity import learned_values, scoring_id
+from dtx_tasks.plan.identity import job_id, scoring_id
 from dtx_tasks.records import PluginSource
 from dtx_tasks.spec import Columns, Hyperparameters, Scoring
+from dtx_tasks.spec.effects import COUNTS_WITH
+from dtx_tasks.spec.hyperparameters import WITHOUT_EFFECT
 from tests.builders import make_dataset_source, make_experiment, make_job, make_llm_source, make_matrix, make_plan
 from tests.plugins import make_use
 
@@ -25,44 +27,74 @@ def plan_of(**changes: Any) -> str:
     return make_plan(make_experiment(**changes)).plan_id
 
 
-@pytest.mark.parametrize(
-    "values",
-    [
-        {"finetuning_type": "full"},
-        {"learning_rate": 2e-4},
-        {"num_train_epochs": 2.0},
-        {"max_steps": 10},
-        {"global_batch_size": 8},
-        {"cutoff_len": 512},
-        {"mask_history": True},
-        {"train_on_prompt": True},
-        {"lr_scheduler_type": "linear"},
-        {"warmup_ratio": 0.1},
-        {"weight_decay": 0.1},
-        {"max_grad_norm": 0.5},
-        {"lora_rank": 16},
-        {"lora_alpha": 17},
-        {"lora_dropout": 0.1},
-        {"lora_target": "q_proj"},
-        {"compute_type": "bf16"},
-    ],
-    ids=lambda values: next(iter(values)),
-)
-def test_job_id_changes_with_what_is_learned(values: dict[str, Any]) -> None:
-    """Every hyperparameter that changes the weights makes another job."""
-    assert make_job(**values).job_id != make_job().job_id
+OTHER_VALUES: dict[str, Any] = {
+    "stage": "dpo",
+    "finetuning_type": "full",
+    "max_steps": 10,
+    "per_device_train_batch_size": 4,
+    "lr_scheduler_type": "linear",
+    "lr_scheduler_kwargs": {"num_cycles": 2},
+    "warmup_steps": 9,
+    "optim": "adafactor",
+    "optim_args": "rank=9",
+    "optim_target_modules": "q_proj",
+    "neftune_noise_alpha": 5.0,
+    "compute_type": "bf16",
+    "lora_alpha": 17,
+    "lora_target": "q_proj",
+    "additional_target": "lm_head",
+    "init_lora_weights": "gaussian",
+    "loraplus_lr_ratio": 16.0,
+    "freeze_trainable_modules": "mlp",
+    "freeze_extra_modules": "norm",
+    "quantization_bit": 4,
+    "quantization_method": "hqq",
+    "quantization_type": "fp4",
+    "rope_scaling": "linear",
+    "flash_attn": "sdpa",
+    "gradient_checkpointing": True,
+    "pref_loss": "ipo",
+    "reward_model": "r",
+    "eval_steps": 7,
+    "save_minutes": 5.0,
+}
+"""Values beside the defaults, where they do not follow from those: the others are one more, or the other way round."""
 
 
-@pytest.mark.parametrize("values", [{"per_device_train_batch_size": 4}, {"logging_steps": 1}, {"save_steps": 7}], ids=lambda values: next(iter(values)))
-def test_job_id_stays_where_only_the_way_changes(values: dict[str, Any]) -> None:
+def id_of(**values: Any) -> str:
+    return job_id(make_llm_source(), make_dataset_source(), Hyperparameters(**values), 42)
+
+
+def changed(name: str) -> dict[str, Any]:
+    """A hyperparameter that is not at its default, and what it counts with."""
+    default = Hyperparameters.model_fields[name].default
+    value = OTHER_VALUES[name] if name in OTHER_VALUES else not default if isinstance(default, bool) else default + (1 if isinstance(default, int) else 0.01)
+    return {**{other: wanted[0] for other, wanted in COUNTS_WITH.get(name, {}).items()}, name: value}
+
+
+@pytest.mark.parametrize("name", sorted(set(Hyperparameters.model_fields) - WITHOUT_EFFECT))
+def test_job_id_changes_with_every_hyperparameter_that_counts(name: str) -> None:
+    """Each that changes what is learned makes another job, beside those that it counts with."""
+    values = changed(name)
+    beside = {key: value for key, value in values.items() if key != name}
+    assert id_of(**values) != id_of(**beside)
+
+
+@pytest.mark.parametrize("name", sorted(WITHOUT_EFFECT))
+def test_job_id_stays_where_only_the_way_changes(name: str) -> None:
     """How fast, and how much is said on the way, is no part of a job."""
-    assert make_job(**values).job_id == make_job().job_id
+    values = changed(name)
+    assert id_of(**values) == id_of(**{key: value for key, value in values.items() if key != name})
 
 
-def test_every_hyperparameter_is_one_or_the_other() -> None:
-    """A new field is in one of the two tables above, or this fails."""
-    changed = set(learned_values(Hyperparameters())) | {"max_steps", "mask_history", "train_on_prompt"}
-    assert changed | {"per_device_train_batch_size", "logging_steps", "save_steps"} == set(Hyperparameters.model_fields)
+@pytest.mark.parametrize("name", sorted(COUNTS_WITH))
+def test_job_id_stays_where_a_hyperparameter_counts_for_nothing(name: str) -> None:
+    """Whatever it is at: beside others it would be a mistake, but one that a group extends may have it."""
+    (other, wanted), *_ = COUNTS_WITH[name].items()
+    values = {**changed(name), other: Hyperparameters.model_fields[other].default}
+    if values[other] in wanted:
+        values[other] = "full" if other == "finetuning_type" else "rm" if other == "stage" else None
+    assert id_of(**values) == id_of(**{key: value for key, value in values.items() if key != name})
 
 
 @pytest.mark.parametrize(

@@ -65,7 +65,7 @@ def test_circle_further_up_is_told() -> None:
 def test_adapters_beside_full_training_are_told(parent: dict[str, Any]) -> None:
     """A value without effect is a mistake, inherited or not."""
     own = {} if parent else {"lora_rank": 4}
-    said = "has no effect with finetuning_type: full. Remove it, or train with finetuning_type: lora."
+    said = "has no effect with finetuning_type: full. Remove it, or set finetuning_type: lora."
     assert told("a", a={"extends": "p", "finetuning_type": "full", **own}, p=parent) == f"e.yaml: .lora_rank: {said}"
 
 

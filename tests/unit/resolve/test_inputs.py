@@ -122,12 +122,24 @@ def test_learning_questions_behind_answers_without_an_end_is_told(tmp_path: Path
     assert told(tmp_path, matrix=matrix) == [f"the experiment: {said} Remove train_on_prompt, or choose another `template` of the LLM."]
 
 
-@pytest.mark.parametrize("option", ["mask_history", "train_on_prompt"])
-def test_options_of_conversations_on_rows_of_another_kind_are_refused(tmp_path: Path, option: str) -> None:
-    """Nothing would come of them."""
-    data = {"name": "d", "format": "text", "train": str(FakeData(tmp_path).jsonl("d.jsonl", [{"text": "a"}]))}
-    lines = told(tmp_path, matrix=make_matrix(datasets=[data, "rows"], hyperparameters=[{"name": "g", option: True}]))
-    assert any(line.startswith("the experiment: matrix.datasets[0].kind: rows of text cannot be trained on yet.") for line in lines)
+def test_what_cannot_be_trained_together_is_told_of_its_group(tmp_path: Path) -> None:
+    """With the place in the experiment; what is only not advised is a note."""
+    group = {"name": "g", "optim": "galore_adamw", "lora_rank": 64}
+    (line,) = told(tmp_path, matrix=make_matrix(hyperparameters=["quick", group]))
+    assert line.startswith("the experiment: matrix.hyperparameters[1].optim: galore_adamw projects the gradients of whole weights, and lora has none.")
+    notes = found(tmp_path, matrix=make_matrix(hyperparameters=[{"name": "g", "lora_rank": 64}])).notes
+    assert notes == ("g: lora_rank: 64 is outside of what is advised (4 to 16)",)
+
+
+def test_target_of_the_backend_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A backend that says that it has no GPU is believed; one that says nothing is not asked."""
+    matrix = make_matrix(hyperparameters=[{"name": "g", "compute_type": "fp16"}])
+    assert found(tmp_path, matrix=matrix).groups["g"].compute_type == "fp16"
+    FakeData(tmp_path).text("declared/backends/cpu.yaml", "kind: Backend\nname: cpu\nbackend: local\ntarget: {accelerator: none}\n")
+    monkeypatch.setenv("DTX_CONFIG", str(tmp_path / "declared"))
+    monkeypatch.setenv("DTX_BACKEND", "cpu")
+    (line,) = told(tmp_path, matrix=matrix)
+    assert line.startswith("the experiment: matrix.hyperparameters[0].compute_type: fp16 needs a GPU, and the backend has none.")
 
 
 def test_bad_rows_do_not_stop_an_experiment(tmp_path: Path) -> None:
@@ -209,8 +221,6 @@ def test_rows_of_a_dataset_that_will_fail_do_not_leak(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "told_of_it"),
     [
-        ({"kind": "preferences"}, ".kind: rows of preferences cannot be trained on yet. Supervised fine-tuning learns from rows of the kind conversations;"),
-        ({"format": "text"}, ".kind: rows of text cannot be trained on yet."),
         ({"columns": {"messages": "m"}}, ".columns.messages: is not read of conversations in the format alpaca."),
         ({"tags": {"user": "u"}}, ".tags.user: is not read of the format alpaca. Remove it, or name another `format`."),
         ({"test": {"subset": "dev"}}, ".test: is a subset, and no column says which rows are in it. Name that column: `columns: {subset: ...}`."),
@@ -262,7 +272,7 @@ def test_validation_ratio_of_the_hyperparameters_is_moved_to_the_datasets(tmp_pa
     assert {split: file.num_rows for split, file in moved.datasets["d"].files.items()} == {"train": 16, "validation": 4}
     assert moved.datasets == written.datasets
     assert make_plan(moved).jobs[0].job_id == make_plan(written).jobs[0].job_id
-    assert make_plan(moved).notes == (f"val_size {size} of the hyperparameters is moved to the Datasets: each holds it out as its validation split",)
+    assert make_plan(moved).notes[0] == f"val_size {size} of the hyperparameters is moved to the Datasets: each holds it out as its validation split"
 
 
 def test_validation_ratio_may_be_inherited_and_taken_back(tmp_path: Path) -> None:

@@ -100,7 +100,7 @@ def test_size_of_a_validation_split_is_a_share_or_a_number(written: str, told: s
 
 def test_bad_choice_is_answered_with_the_nearest_one() -> None:
     """A value that is none of the choices is told with all of them."""
-    told = "is not one of the choices (got 'lorra'). Did you mean 'lora'? Known: full, lora."
+    told = "is not one of the choices (got 'lorra'). Did you mean 'lora'? Known: freeze, full, ia3, lora, p_tuning, prefix_tuning, prompt_tuning."
     assert group_mistakes("finetuning_type: lorra") == [f"g.yaml:2: finetuning_type: {told}"]
 
 
