@@ -1,0 +1,173 @@
+"""Every stage by every method that the plan accepts: the loss falls, and the checkpoint loads again and computes the same."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import torch
+import transformers
+from peft import PeftModel
+
+from dtx_tasks.plan.methods import METHODS, trained, values_of
+from dtx_tasks.plan.rules import KINDS_OF_STAGES
+from dtx_tasks.records import Attempt, Layout
+from dtx_tasks.score.load import load_checkpoint
+from dtx_tasks.spec import ADAPTERS, REINFORCED, Hyperparameters, Resources
+from dtx_tasks.train.job import JobFolder, train_job
+from dtx_tasks.train.model import load_model
+from tests.recipes.world import Trial, make_trial
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dtx_tasks.records import FinetuneJob
+
+WORDS = ("apple", "pear", "tea", "rice")
+ALWAYS = {
+    ("pt", "lora"),
+    ("sft", "freeze"),
+    ("sft", "pissa"),
+    ("rm", "lora"),
+    ("dpo", "full"),
+    ("kto", "lora"),
+    ("orpo", "lora"),
+    ("simpo", "prefix tuning"),
+    ("rloo", "lora"),
+    ("grpo", "lora"),
+    ("sft", "qlora, bnb 4"),
+}
+"""A cross-section for every run of the tests: each stage, and each way to load and to save."""
+
+SLOW_LEARNERS = {"ia3": 5e-2, "prompt tuning": 5e-2, "prefix tuning": 1e-2, "p-tuning": 1e-2}
+"""Methods that learn little need a higher rate to show it in a few steps."""
+
+
+def rows_of(kind: str) -> list[dict[str, Any]]:
+    """Rows that are easy to learn from."""
+    asked = [{"role": "user", "content": f"What is {word}?"} for word in WORDS for _ in range(4)]
+    good = [{"role": "assistant", "content": f"It is {word}."} for word in WORDS for _ in range(4)]
+    bad = {"role": "assistant", "content": "No."}
+    return {
+        "text": lambda: [{"text": answer["content"]} for answer in good],
+        "conversations": lambda: [{"messages": [question, answer]} for question, answer in zip(asked, good, strict=True)],
+        "preferences": lambda: [{"messages": [question], "chosen": answer, "rejected": bad} for question, answer in zip(asked, good, strict=True)],
+        "labels": lambda: [
+            {"messages": [question, bad if number % 2 else answer], "label": not number % 2}
+            for number, (question, answer) in enumerate(zip(asked, good, strict=True))
+        ],
+        "prompts": lambda: [{"messages": [question]} for question in asked],
+    }[kind]()
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, dict[str, Any]], Trial]:
+    """Plans an experiment of one job, with everything but its training done; each kind of rows is prepared once."""
+    folder = tmp_path_factory.mktemp("stages")
+    for kind in {kind for kinds in KINDS_OF_STAGES.values() for kind in kinds}:
+        (folder / f"{kind}.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows_of(kind)))
+
+    def prepare(kind: str, group: dict[str, Any]) -> Trial:
+        data = {"name": kind, "train": f"{kind}.jsonl", "kind": kind, "format": "text" if kind == "text" else "openai"}
+        judged = {"name": "judged", "train": "conversations.jsonl", "validation": "conversations.jsonl", "format": "openai"}
+        scoring, metric = ({"metrics": ["pairwise_accuracy"]}, "pairwise_accuracy") if group["stage"] == "rm" else ({"metrics": ["perplexity"]}, "perplexity")
+        if group["stage"] == "rm":
+            judged = {}
+            data["validation"] = data["train"]
+        jobs = [{"llm": {"name": "tiny", "source": "made:tiny-test"}, "dataset": data, "hyperparameters": {"name": "group", **group}}]
+        if judged:
+            jobs.append({**jobs[0], "dataset": judged, "hyperparameters": {"name": "judging", "max_steps": 1}})
+        made = make_trial(folder, matrix=None, jobs=jobs, scoring=scoring, selection={"metric": metric}, allow_leakage="the test scores nothing")
+        return made.ready()
+
+    return prepare
+
+
+@pytest.fixture(scope="module")
+def reward(prepared: Callable[[str, dict[str, Any]], Trial], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A reward model that `rm` made."""
+    made = prepared("preferences", {"stage": "rm", "finetuning_type": "full", "max_steps": 4, "global_batch_size": 4})
+    return train(made.plan.jobs[0], made.layout, tmp_path_factory.mktemp("reward"), None).final
+
+
+def train(job: FinetuneJob, layout: Layout, work: Path, reward_path: Path | None) -> JobFolder:
+    """Trains a job in this process."""
+    folder = replace(JobFolder.of(layout, job, True, 0), uri=str(work), reward_path=reward_path)
+    folder.work.mkdir(parents=True, exist_ok=True)
+    train_job(job, Resources(), folder, Attempt(number=1, run_key="r", micro_batch_size=4, started_from_step=0, reached_step=0, error_class=""))
+    return folder
+
+
+COMBINATIONS = [pytest.param(*pair, marks=[] if pair in ALWAYS else [pytest.mark.slow]) for pair in trained()]
+
+
+@pytest.mark.parametrize(("stage", "method"), COMBINATIONS)
+def test_stage_is_trained_by_a_method(
+    stage: str, method: str, prepared: Callable[..., Trial], tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A few real steps."""
+    group = {"max_steps": 8, "global_batch_size": 4, "learning_rate": SLOW_LEARNERS.get(method, 5e-3), "logging_steps": 1, "freeze_trainable_layers": 2}
+    written = {**group, **values_of(stage, method)}
+    if method != "freeze":
+        del written["freeze_trainable_layers"]
+    if stage in REINFORCED:
+        written["max_new_tokens"] = 6
+    made = prepared(KINDS_OF_STAGES[stage][0], written)
+    job = made.plan.jobs[0]
+    before = remembered_logits(monkeypatch)
+    folder = train(job, made.layout, tmp_path, request.getfixturevalue("reward") if stage in REINFORCED else None)
+    losses = [event["loss"] for event in map(json.loads, Path(folder.events_uri).read_text().splitlines()) if event["event"] == "step"]
+    assert len(losses) == job.num_steps
+    if stage not in REINFORCED:
+        assert sum(losses[-2:]) < sum(losses[:2])
+    (trained_logits,) = before
+    torch.testing.assert_close(
+        loaded_logits(job.hyperparameters, folder),
+        trained_logits,
+        rtol=2e-2 if written.get("compute_type") else 1e-3,
+        atol=2e-2 if written.get("compute_type") else 1e-3,
+    )
+
+
+IDS = torch.arange(4, 24)[None]
+
+
+def remembered_logits(monkeypatch: pytest.MonkeyPatch) -> list[torch.Tensor]:
+    """What models compute when they are saved at the end."""
+    found: list[torch.Tensor] = []
+    save = transformers.Trainer.save_model
+
+    def remember(trainer: transformers.Trainer, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        if not _internal_call:
+            found.append(logits(trainer.model))
+        save(trainer, output_dir, _internal_call)
+
+    monkeypatch.setattr(transformers.Trainer, "save_model", remember)
+    return found
+
+
+def loaded_logits(values: Hyperparameters, folder: JobFolder) -> torch.Tensor:
+    """What the checkpoint computes; an adapter that was trained on quantised weights on such."""
+    is_adapter = values.finetuning_type in ADAPTERS
+    if values.quantization_bit:
+        return logits(PeftModel.from_pretrained(load_model(folder.llm_path, values, 0), folder.final))
+    model = folder.llm_path if is_adapter else folder.final
+    return logits(load_checkpoint(model, folder.final, folder.final if is_adapter else None, as_reward=values.stage == "rm").model)
+
+
+@torch.inference_mode()
+def logits(model: Any) -> torch.Tensor:
+    was_training = model.training
+    found = model.eval()(input_ids=IDS.to(model.device)).logits.float().cpu()
+    model.train(was_training)
+    return found
+
+
+def test_every_method_is_in_the_cross_section_or_slow() -> None:
+    """What every run of the tests leaves out is left out on purpose."""
+    assert set(trained()) >= ALWAYS
+    assert {stage for stage, _ in ALWAYS} == set(KINDS_OF_STAGES)
+    assert len(METHODS) * len(KINDS_OF_STAGES) > len(trained())
