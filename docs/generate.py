@@ -58,7 +58,7 @@ Where a resource is expected, its name refers to the catalog and a mapping defin
 FINDINGS_INTRODUCTION = """\
 # What can be said about rows
 
-Generated from the code by `make docs`. `dtx dataset check` says each with file, line, column and a hint; planning and preparing run the same checks.
+Generated from the code by `make docs`. `dtx dataset check` says each with file, line, column and a hint; planning and preparing run the same checks of rows.
 An error stops the Dataset that it is in, and no other; a warning stops nothing.
 The exception is `leakage`, which stops an experiment unless its `allow_leakage` gives a reason.
 """

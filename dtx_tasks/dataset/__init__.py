@@ -1,13 +1,14 @@
 """The rows of a Dataset's files: read, brought into one form and checked, each mistake with its file, line and column."""
 
 from dtx_tasks.dataset.detect import detect
+from dtx_tasks.dataset.doubts import doubts
 from dtx_tasks.dataset.fields import Problem
 from dtx_tasks.dataset.file import RowFile
 from dtx_tasks.dataset.findings import CODES, Finding, Findings
 from dtx_tasks.dataset.folder import folder_mistake, labelled, said_line, said_place
 from dtx_tasks.dataset.read import RawRow
 from dtx_tasks.dataset.registry import Imported, imported
-from dtx_tasks.dataset.repeats import LeakedRow, leaked_rows
+from dtx_tasks.dataset.repeats import LeakedRow, leaked_rows, repeated_rows
 from dtx_tasks.dataset.report import DatasetReport, Measured, check_dataset
 from dtx_tasks.dataset.rewrite import Rewrite, RewriteError
 from dtx_tasks.dataset.row import Message, Row, Tool
@@ -34,10 +35,12 @@ __all__ = [
     "Tool",
     "check_dataset",
     "detect",
+    "doubts",
     "folder_mistake",
     "imported",
     "labelled",
     "leaked_rows",
+    "repeated_rows",
     "said_line",
     "said_place",
 ]

@@ -9,7 +9,7 @@ from dtx_tasks.dataset.fields import Fields, Problem, shown
 from dtx_tasks.dataset.findings import Findings
 from dtx_tasks.dataset.folder import read_rows
 from dtx_tasks.dataset.formats import FORMATS
-from dtx_tasks.dataset.media import media_problems
+from dtx_tasks.dataset.media import anywhere, media_problems
 from dtx_tasks.dataset.read import RawRow, Unreadable
 from dtx_tasks.dataset.rewrite import RewriteError
 from dtx_tasks.errors import nearest
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from dtx_tasks.dataset.media import MayLook
     from dtx_tasks.dataset.rewrite import Rewrite
     from dtx_tasks.dataset.row import Row
     from dtx_tasks.spec import Reading
@@ -45,6 +46,7 @@ class RowFile:
         label: What messages call it.
         reading: How its rows are read.
         rewrite: What changes them before they are read by their format.
+        may_look: Whether a file that a row names may be looked for; None where such files are elsewhere.
         findings: What is wrong so far.
         num_rows: Good rows so far.
     """
@@ -53,6 +55,7 @@ class RowFile:
     label: str
     reading: Reading
     rewrite: Rewrite | None = None
+    may_look: MayLook | None = anywhere
     findings: Findings = field(default_factory=Findings)
     num_rows: int = 0
     _seen: set[str] = field(default_factory=set)
@@ -93,7 +96,7 @@ class RowFile:
         fields = Fields(raw.values, self.reading)
         row = FORMATS[self.reading.format](fields, raw.line)
         if row.files and not fields.problems:
-            fields.problems += media_problems(row, self.reading, self.path if self.path.is_dir() else self.path.parent)
+            fields.problems += media_problems(row, self.reading, self.path if self.path.is_dir() else self.path.parent, self.may_look)
         if fields.problems:
             for problem in fields.problems:
                 self.add(raw.line, problem)

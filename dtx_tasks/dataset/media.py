@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,16 +14,19 @@ if TYPE_CHECKING:
     from dtx_tasks.dataset.row import Row
     from dtx_tasks.spec import Reading
 
+MayLook = Callable[[Path], bool]
+
 PLACEHOLDERS = {"images": "<image>", "videos": "<video>", "audios": "<audio>"}
 
 
-def media_problems(row: Row, reading: Reading, folder: Path) -> Iterator[Problem]:
+def media_problems(row: Row, reading: Reading, folder: Path, may_look: MayLook | None) -> Iterator[Problem]:
     """What is wrong with the files of a row.
 
     Args:
         row: The row.
         reading: Which columns hold them.
         folder: What relative paths count from.
+        may_look: Whether a file may be looked for: who asks for one must not learn what else is on this machine. None where they are elsewhere.
     """
     for part, paths in row.files.items():
         column, placeholder = reading.columns[part] or part, PLACEHOLDERS[part]
@@ -31,13 +35,18 @@ def media_problems(row: Row, reading: Reading, folder: Path) -> Iterator[Problem
             hint = f"Each file stands where {placeholder} is written."
             yield Problem(column, "file_count", f"{len(paths)} files for {wanted} {placeholder}", hint)
         for path in paths:
-            if "://" not in path and not _is_there(folder / path):
+            if may_look and "://" not in path and not _is_there(folder / path, may_look):
                 yield Problem(column, "missing_file", f"there is no file {path!r}", f"Relative paths count from the folder of the rows, {folder}.")
 
 
-def _is_there(path: Path) -> bool:
+def anywhere(_path: Path) -> bool:
+    """For whoever may read all that this process may."""
+    return True
+
+
+def _is_there(path: Path, may_look: MayLook) -> bool:
     try:
-        return path.is_file()
+        return may_look(path) and path.is_file()
     except (OSError, ValueError):
         # A name that is too long, or with a NUL in it.
         return False

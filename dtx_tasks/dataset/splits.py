@@ -13,6 +13,7 @@ from dtx_tasks.dataset.fields import Problem
 from dtx_tasks.dataset.file import RowFile
 from dtx_tasks.dataset.findings import Findings
 from dtx_tasks.dataset.folder import said_place
+from dtx_tasks.dataset.media import anywhere
 from dtx_tasks.errors import DataError, nearest
 from dtx_tasks.spec import HELD_OUT, Subset
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from dtx_tasks.dataset.media import MayLook
     from dtx_tasks.dataset.rewrite import Rewrite
     from dtx_tasks.dataset.row import Row
     from dtx_tasks.spec import Reading, Split
@@ -35,11 +37,13 @@ class Part:
         path: The file, or a folder of files.
         label: What messages call it.
         portion: What of the train file is held out; None for a file of its own, and for train.
+        may_look: Whether a file that a row names may be looked for; None where such files are elsewhere.
     """
 
     path: Path
     label: str
     portion: Portion | None = None
+    may_look: MayLook | None = anywhere
 
 
 @dataclass
@@ -136,7 +140,7 @@ class SplitRows:
         return self._held_out is None or (split != "train" and self._parts[split].portion is None)
 
     def _file(self, part: Part) -> RowFile:
-        return RowFile(part.path, part.label, self._reading, self._rewrite)
+        return RowFile(part.path, part.label, self._reading, self._rewrite, part.may_look)
 
     def _scan(self, split: Split, part: Part, each: Callable[[Split, Row], None] | None) -> Scan:
         file, scan = self._file(part), Scan(part.label)

@@ -18,12 +18,14 @@ if TYPE_CHECKING:
 def check_rows(path: Path) -> DatasetReport:
     """What is wrong with rows whose format nobody has named: as `dtx dataset check FILE` says it.
 
+    Images, videos and sounds that they name are not looked for: they are not handed over with them.
+
     Args:
         path: A file or a folder.
     """
     row_format, kind, columns = detect(path)
     # Nothing is held out of it, so that any seed will do.
-    return check_dataset(path.name, {"train": Part(path, labelled(path, path.name))}, reading_of(row_format, kind, columns, Tags()), 0)
+    return check_dataset(path.name, {"train": Part(path, labelled(path, path.name), may_look=None)}, reading_of(row_format, kind, columns, Tags()), 0)
 
 
 def store(path: Path, layout: Layout) -> str:

@@ -175,7 +175,7 @@ def _leakage(inputs: ResolvedInputs, datasets: Iterable[DatasetSource]) -> Itera
         yield f"{inputs.num_leaked_rows} rows are scored on and learned from too: {inputs.experiment.allow_leakage}"
     rewritten = [dataset.name for dataset in datasets if dataset.plugins]
     if rewritten:
-        yield f"Leakage is not checked for {', '.join(rewritten)}: plugins make its rows when they are prepared"
+        yield f"Leakage from and into other Datasets is not checked for {', '.join(rewritten)}: plugins make its rows when they are prepared"
 
 
 def _distinct(jobs: Iterable[FinetuneJob]) -> tuple[list[FinetuneJob], dict[str, str]]:
@@ -202,6 +202,7 @@ def _prepared(jobs: list[FinetuneJob], inputs: ResolvedInputs, common: dict[str,
                 llm=job.llm,
                 dataset=dataset,
                 options=encode_options(job.hyperparameters),
+                allow_leakage=inputs.experiment.allow_leakage,
             ),
         )
     return tuple(documents.values())

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 from transformers import AutoTokenizer
 
-from dtx_tasks.dataset import Part, SplitRows, labelled, said_place
+from dtx_tasks.dataset import Part, SplitRows, labelled, leaked_rows, said_place
 from dtx_tasks.errors import ClaimedError, DataError, TransientError
 from dtx_tasks.extension import rewriter
 from dtx_tasks.plan import CODE_VERSIONS
@@ -25,10 +25,10 @@ from dtx_tasks.storage import bring, bring_file, claim, manifest, put_folder, re
 from dtx_tasks.template import adapt
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
-    from dtx_tasks.dataset import Row
+    from dtx_tasks.dataset import Row, Scan
     from dtx_tasks.records import DatasetSource, EncodeOptions, FileSource
     from dtx_tasks.spec import Split
     from dtx_tasks.storage import Claim
@@ -75,7 +75,7 @@ def _prepare(document: PrepareDocument, base: FetchedLLM, layout: Layout, held: 
     adapt(tokenizer, document.llm.template)
     tokenizer.save_pretrained(target / TOKENIZER_FOLDER)
 
-    rows = _checked_rows(document.dataset)
+    rows = _checked_rows(document.dataset, is_leakage_allowed=document.allow_leakage is not None)
     layout_of_rows = LAYOUTS[document.dataset.kind]
     learned = islice(rows.rows("train"), document.dataset.max_samples)
     train = _write_rows(learned, rows.label("train"), layout_of_rows, tokenizer, document.options, target / TRAIN_FILE)
@@ -105,19 +105,29 @@ def _prepare(document: PrepareDocument, base: FetchedLLM, layout: Layout, held: 
     return record
 
 
-def _checked_rows(dataset: DatasetSource) -> SplitRows:
+def _checked_rows(dataset: DatasetSource, *, is_leakage_allowed: bool) -> SplitRows:
     """The rows of every split; the mistakes of all files together when there are any."""
     parts: dict[Split, Part] = {}
     for split, file in dataset.files.items():
         path = bring(file.path, file.files) if file.files else bring_file(file.path, file.sha256)
         if not _is_same(path, file):
             raise DataError(f"{file.label} has changed since the experiment was planned.", "Start the experiment again.")
-        parts[split] = Part(path, labelled(path, file.label), file.portion)
+        # Rows with files cannot be trained on: nobody needs to know whether those are there.
+        parts[split] = Part(path, labelled(path, file.label), file.portion, may_look=None)
     rows = SplitRows(parts, dataset.reading, dataset.split_seed, rewriter(dataset.plugins))
     # Rows that no plugin has touched were looked at when the experiment was planned.
-    rows.scan(partial(_refuse_files, parts) if dataset.plugins else None)
+    scans = rows.scan(partial(_refuse_files, parts) if dataset.plugins else None)
     rows.refuse()
+    if dataset.plugins and not is_leakage_allowed:
+        _refuse_leakage(scans)
     return rows
+
+
+def _refuse_leakage(scans: Mapping[Split, Scan]) -> None:
+    found = leaked_rows({"": scans})
+    if found:
+        problem = f"{len(found)} rows that are scored on are learned from too, the first is {found[0]}."
+        raise DataError(problem, "Have a plugin leave them out of the train split, or say why it does not matter: `allow_leakage: REASON` of the experiment.")
 
 
 def _is_same(path: Path, file: FileSource) -> bool:

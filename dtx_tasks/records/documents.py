@@ -159,6 +159,8 @@ class PrepareDocument(StageDocument):
     llm: LLMSource
     dataset: DatasetSource
     options: EncodeOptions
+    allow_leakage: str | None = None
+    """The experiment's reason why rows that are scored on may be learned from too."""
 
 
 class ScoringDocument(Record):

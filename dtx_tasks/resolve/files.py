@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from dtx_tasks.catalog.recipes import MADE_MODELS
-from dtx_tasks.dataset import Part, SplitRows, folder_mistake, labelled
+from dtx_tasks.dataset import CODES, Part, SplitRows, doubts, folder_mistake, labelled, repeated_rows
 from dtx_tasks.errors import Mistake, nearest
 from dtx_tasks.records import DatasetSource, FileSource, LLMSource, digest_of
 from dtx_tasks.resolve.plugins import counted, resolve_plugins
@@ -30,6 +31,8 @@ from dtx_tasks.storage import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from dtx_tasks.dataset import Row, Scan
     from dtx_tasks.dataset.near import Signature
     from dtx_tasks.records import PluginSource
@@ -206,11 +209,13 @@ class ResolvedDataset:
         source: What the plan takes on.
         scans: Every split's rows by their hashes; of train only those that are learned from. None where plugins will make the rows.
         signatures: The same rows by what tells that they are almost the same. None where there are too many of them, or they are not known.
+        doubts: How often each warning was given of its rows, by code; `dtx dataset check` says where.
     """
 
     source: DatasetSource
     scans: dict[Split, Scan] | None
     signatures: dict[Split, Signature] | None = None
+    doubts: Mapping[str, int] = field(default_factory=dict)
 
 
 class _Seen:
@@ -220,13 +225,14 @@ class _Seen:
         # Airflow's parser imports this module, and should not wait for numpy.
         from dtx_tasks.dataset.near import Signatures
 
-        self.has_files = False
+        self.has_files, self._doubts = False, Counter[str]()
         self._num_rows = self._num_characters = 0
         self._signatures: dict[Split, Signatures] | None = {split: Signatures() for split in SPLITS}
 
     def look(self, split: Split, row: Row) -> None:
         """Takes the row of a file, by the split that the file is of."""
         self.has_files |= bool(row.files)
+        self._doubts.update(doubt.code for doubt in doubts(row))
         if self._signatures is None:
             return
         texts = row.texts
@@ -236,6 +242,14 @@ class _Seen:
             self._signatures = None
         else:
             self._signatures[split].add(texts)
+
+    def doubts(self, scans: dict[Split, Scan], rows: SplitRows) -> Counter[str]:
+        """Every warning by its code: of rows, of files, and of rows that stand twice."""
+        repeated = sum(1 for scan in scans.values() for _ in repeated_rows(scan))
+        found = self._doubts + Counter({"duplicate": repeated})
+        for findings in rows.findings.values():
+            found.update({code: count for code, count in findings.counts.items() if CODES[code][0] == "warning"})
+        return +found
 
     def signatures(self, parts: dict[Split, Part], rows: SplitRows) -> dict[Split, Signature] | None:
         """Of each split, in the order of its rows."""
@@ -270,7 +284,7 @@ def resolve_dataset(dataset: Dataset, allowed: Allowed) -> ResolvedDataset | lis
     signatures = seen.signatures(parts, rows)
     if signatures:
         signatures["train"] = signatures["train"][: dataset.max_samples]
-    return ResolvedDataset(source, {**scans, "train": scans["train"].first(dataset.max_samples)}, signatures)
+    return ResolvedDataset(source, {**scans, "train": scans["train"].first(dataset.max_samples)}, signatures, seen.doubts(scans, rows))
 
 
 def _source(dataset: Dataset, parts: dict[Split, Part], counts: dict[Split, Counts], problem: str, plugins: tuple[PluginSource, ...] = ()) -> DatasetSource:
@@ -305,9 +319,9 @@ def dataset_parts(dataset: Dataset, allowed: Allowed) -> tuple[dict[Split, Part]
         if isinstance(found, Mistake):
             mistakes.append(Mistake(f".{split}", found.problem, found.remedy))
         else:
-            parts[split] = Part(*found)
+            parts[split] = Part(*found, may_look=allowed.holds)
     if "train" in parts:
-        parts |= {split: Part(parts["train"].path, parts["train"].label, portion) for split, portion in dataset.portions.items()}
+        parts |= {split: replace(parts["train"], portion=portion) for split, portion in dataset.portions.items()}
     return {split: parts[split] for split in SPLITS if split in parts}, mistakes
 
 

@@ -126,7 +126,15 @@ def resolve(experiment: FinetuneExperiment, catalog: Catalog, origin: Origin) ->
     _refuse_endless(lookup, llms, groups)
     if lookup.mistakes:
         raise SpecError("\n".join(mistake.text("the experiment") for mistake in lookup.mistakes), mistakes=lookup.mistakes)
-    return ResolvedInputs(experiment=experiment, versions=tuple(lookup.versions), notes=(*lookup.notes, *near_leakage(found)), **inputs)
+    return ResolvedInputs(experiment=experiment, versions=tuple(lookup.versions), notes=(*lookup.notes, *_doubts(found), *near_leakage(found)), **inputs)
+
+
+def _doubts(datasets: Mapping[str, ResolvedDataset]) -> Iterator[str]:
+    """What is suspicious about the rows of each Dataset; it stops nothing."""
+    for name, dataset in datasets.items():
+        if dataset.doubts:
+            said = ", ".join(f"{count} {code}" for code, count in sorted(dataset.doubts.items()))
+            yield f"The rows of {name} have warnings ({said}): `dtx dataset check` shows where"
 
 
 def _name(found: SpecModel) -> str:

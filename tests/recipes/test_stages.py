@@ -117,19 +117,17 @@ def test_stage_is_trained_by_a_method(
         written["max_new_tokens"] = 6
     made = prepared(KINDS_OF_STAGES[stage][0], written)
     job = made.plan.jobs[0]
+    reward_path = request.getfixturevalue("reward") if stage in REINFORCED else None
     before = remembered_logits(monkeypatch)
-    folder = train(job, made.layout, tmp_path, request.getfixturevalue("reward") if stage in REINFORCED else None)
+    folder = train(job, made.layout, tmp_path, reward_path)
     losses = [event["loss"] for event in map(json.loads, Path(folder.events_uri).read_text().splitlines()) if event["event"] == "step"]
     assert len(losses) == job.num_steps
     if stage not in REINFORCED:
         assert sum(losses[-2:]) < sum(losses[:2])
     (trained_logits,) = before
-    torch.testing.assert_close(
-        loaded_logits(job.hyperparameters, folder),
-        trained_logits,
-        rtol=2e-2 if written.get("compute_type") else 1e-3,
-        atol=2e-2 if written.get("compute_type") else 1e-3,
-    )
+    # In bf16 a number has three digits.
+    tolerance = 5e-2 if written.get("compute_type") == "bf16" else 1e-3
+    torch.testing.assert_close(loaded_logits(job.hyperparameters, folder), trained_logits, rtol=tolerance, atol=tolerance)
 
 
 IDS = torch.arange(4, 24)[None]

@@ -59,6 +59,13 @@ def test_bad_rows_are_told_with_their_lines(open_site: Site):
     assert Path(found["uri"]).read_bytes() == content
 
 
+def test_files_that_rows_name_are_not_looked_for(open_site: Site):
+    """They come by another way, and nobody is to learn what is on this machine."""
+    rows = [{"instruction": "<image>?", "output": "a", "images": [target]} for target in ("/etc/hostname", "/etc/no such file", "b.png")]
+    report = send(open_site, "".join(f"{json.dumps(row)}\n" for row in rows).encode()).json()["report"]
+    assert (report["splits"]["train"]["num_rows"], [finding for finding in report["findings"] if finding["severity"] == "error"]) == (3, [])
+
+
 def test_whoever_may_only_look_sends_nothing(open_site: Site):
     """The permission is that to start a run of the DAG."""
     assert send(open_site.log_in("viewer")).status_code == 403

@@ -35,15 +35,15 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return {"PYTHONPATH": f"{folder / 'installed'}{os.pathsep}{REPOSITORY}", "DTX_HOME": str(folder / "home")}
 
 
-def spec_on(folder: Path, **parameters: Any) -> Path:
+def spec_on(folder: Path, *, test: str = "test.jsonl", allow_leakage: str | None = None, **parameters: Any) -> Path:
     """An experiment whose train file has an answer that is too short."""
     rows = [{"instruction": "a", "output": f" {LONG} "}, {"instruction": "b", "output": SHORT}, {"instruction": "c", "output": LONG}]
     for split, found in {"train": rows, "test": [{"instruction": "d", "output": LONG}]}.items():
         (folder / f"{split}.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in found))
     plugin = {"name": "drop-short", "parameters": parameters}
-    dataset = {"name": "rows", "train": "train.jsonl", "test": "test.jsonl", "plugins": [plugin]}
+    dataset = {"name": "rows", "train": "train.jsonl", "test": test, "plugins": [plugin]}
     matrix = {"llms": [{"name": "tiny", "source": "made:tiny-test"}], "datasets": [dataset], "hyperparameters": [QUICK]}
-    (folder / "e.json").write_text(json.dumps({"name": "with a plugin", "matrix": matrix}))
+    (folder / "e.json").write_text(json.dumps({"name": "with a plugin", "matrix": matrix, "allow_leakage": allow_leakage}))
     return folder / "e.json"
 
 
@@ -94,11 +94,22 @@ def test_planning_reads_the_example_and_preparing_runs_it(tmp_path: Path, enviro
     assert (record.train.num_rows, record.num_scored_rows, record.plugins) == (2, {"test": 1}, plan.datasets[0].plugins)
 
 
+def test_rows_that_a_plugin_lets_leak_stop_preparing(tmp_path: Path, environment: dict[str, str]) -> None:
+    """Unless the experiment gives a reason: both splits are one file here."""
+    for reason, exit_code in ((None, 65), ("to keep the test short", 0)):
+        spec = spec_on(tmp_path, test="train.jsonl", allow_leakage=reason)
+        uris = write_plan(planned(spec, environment), str(tmp_path / "store"))
+        assert stage("fetch", uris.bases[0], environment).returncode == 0
+        ended = stage("prepare", uris.prepare[0], environment)
+        assert ended.returncode == exit_code, ended.stderr
+        assert ("2 rows that are scored on are learned from too" in ended.stdout + ended.stderr) is (reason is None)
+
+
 def test_plan_says_what_it_cannot_know(tmp_path: Path, environment: dict[str, str]) -> None:
     """Numbers of rows, and leakage."""
     out = dtx("plan", str(spec_on(tmp_path)), cwd=tmp_path, COLUMNS="200", **environment).stdout
     assert "rows is counted before its plugins run: drop-short 1.0." in out
-    assert "Leakage is not checked for rows: plugins make its rows when they are prepared." in out
+    assert "Leakage from and into other Datasets is not checked for rows: plugins make its rows when they are prepared." in out
 
 
 def test_wrong_parameter_stops_the_plan_with_its_line(tmp_path: Path, environment: dict[str, str]) -> None:

@@ -207,7 +207,7 @@ def test_dataset_too_large_to_be_compared_is_told(tmp_path: Path) -> None:
     """Nobody is to think that it was looked at."""
     row = {"instruction": "a", "output": "b" * MOST_CHARACTERS}
     data = {"name": "large", "train": str(FakeData(tmp_path).jsonl("d.jsonl", [row])), "test": str(FakeData(tmp_path).jsonl("t.jsonl", 1))}
-    (note,) = found(tmp_path, matrix=make_matrix(datasets=[data, "rows"])).notes
+    *_, note = found(tmp_path, matrix=make_matrix(datasets=[data, "rows"])).notes
     looked = "nobody has looked for rows to score on that are almost learned from"
     assert note == f"In large {looked}: more than 100,000 rows or 50,000,000 characters; `dtx dataset check` does"
 
@@ -240,6 +240,24 @@ def test_rows_with_images_stop_the_plan(tmp_path: Path) -> None:
     path = FakeData(tmp_path).jsonl("d.jsonl", [{"conversations": turns, "images": ["a.png"]}])
     (line,) = told(tmp_path, matrix=make_matrix(datasets=[{"name": "d", "train": str(path), "format": "sharegpt"}, "rows"]))
     assert line.startswith("the experiment: matrix.datasets[0].columns: its rows have images, videos or audios, which cannot be trained on yet.")
+
+
+@pytest.mark.parametrize("target", ["/etc/hostname", "/etc/no such file", "../../etc/hostname", "b.png"])
+def test_request_learns_nothing_of_files_that_it_may_not_read(tmp_path: Path, target: str) -> None:
+    """Whether they are there or not: the words are the same."""
+    uploads = tmp_path / "uploads"
+    turns = [{"from": "human", "value": "<image>?"}, {"from": "gpt", "value": "b"}]
+    path = FakeData(uploads).jsonl("d.jsonl", [{"conversations": turns, "images": [target]}])
+    data = {"name": "d", "train": str(path), "format": "sharegpt"}
+    assert f"there is no file {target!r}." in found(tmp_path, roots=(uploads,), matrix=make_matrix(datasets=["rows", data])).datasets["d"].problem
+
+
+def test_warnings_of_rows_are_counted_in_the_plan(tmp_path: Path) -> None:
+    """They stop nothing, and `dtx dataset check` says where they are."""
+    rows = [{"instruction": "q", "output": "a"}, {"instruction": "q", "output": "a"}, {"instruction": "fÃ¼r \ufffd", "output": "b"}]
+    data = {"name": "d", "train": str(FakeData(tmp_path).jsonl("d.jsonl", rows))}
+    said = "The rows of d have warnings (1 broken_text, 1 duplicate, 1 replacement_character): `dtx dataset check` shows where"
+    assert said in found(tmp_path, matrix=make_matrix(datasets=[data, "rows"])).notes
 
 
 def test_held_out_rows_are_counted_apart(tmp_path: Path) -> None:

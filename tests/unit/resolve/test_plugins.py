@@ -49,7 +49,7 @@ def test_leakage_is_not_checked_and_the_plan_says_so(tmp_path: Path, packages: P
     """Which rows there will be is known to nobody yet."""
     rows(tmp_path)
     plan = make_plan(found(tmp_path, {"name": "clean"}))
-    assert plan.leakage == "Leakage is not checked for mine: plugins make its rows when they are prepared"
+    assert plan.leakage == "Leakage from and into other Datasets is not checked for mine: plugins make its rows when they are prepared"
 
 
 @pytest.mark.parametrize(
