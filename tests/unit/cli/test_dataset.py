@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from dtx_tasks.cli import main
+from dtx_tasks.storage import write_bytes
 from tests.builders import FakeData
 from tests.plugins import Packages
 from tests.unit.template.tokenizers import make_tokenizer
@@ -28,6 +29,7 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeData:
     """An empty folder with a configuration in it."""
     for name in [name for name in os.environ if name.startswith("DTX_")]:
         monkeypatch.delenv(name)
+    monkeypatch.setenv("DTX_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("DTX_CONFIG", str(FakeData(tmp_path).config()))
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.chdir(tmp_path)
@@ -102,6 +104,37 @@ def test_dataset_of_the_catalog_and_of_a_file(data: FakeData, monkeypatch: pytes
     data.jsonl("d/a.jsonl", 10)
     data.text("d/a.yaml", "name: mine\ntrain: a.jsonl\ntest: 2\n")
     assert {split: found["num_rows"] for split, found in report(monkeypatch, capsys, "d/a.yaml")["splits"].items()} == {"train": 8, "test": 2}
+
+
+def test_dataset_of_ones_own_is_checked_and_shown_by_name(data: FakeData, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of a team, and in a version whose file has changed since: from where it was handed over, else it is refused."""
+    monkeypatch.setenv("DTX_HOME", str(data.folder / "home"))
+    data.jsonl("a.jsonl", [{"instruction": "first", "output": "b"}])
+    data.text("mine.yaml", "name: mine\ntrain: a.jsonl\n")
+    assert dtx(monkeypatch, "create", "mine.yaml", "--team", "nlp") == 0
+    assert dtx(monkeypatch, "check", "mine") == 2
+    assert dtx(monkeypatch, "preview", "mine@1", "--team", "nlp") == 0
+    data.jsonl("a.jsonl", [{"instruction": "second", "output": "b"}] * 2)
+    capsys.readouterr()
+    assert report(monkeypatch, capsys, "mine", "--team", "nlp")["splits"]["train"]["num_rows"] == 2
+    assert dtx(monkeypatch, "check", "mine@1", "--team", "nlp") == 2
+    assert ".train: has changed since version 1, and that one was never handed over" in capsys.readouterr().err
+    data.jsonl("kept/a.jsonl", [{"instruction": "first", "output": "b"}])
+    assert dtx(monkeypatch, "upload", "kept/a.jsonl", "--team", "nlp") == 0
+    capsys.readouterr()
+    assert dtx(monkeypatch, "preview", "mine@1", "--team", "nlp") == 0
+    assert "user: first" in capsys.readouterr().out
+
+
+def test_rows_at_an_address_are_checked_and_shown(bucket: str, data: FakeData, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """As `upload` takes them; what cannot be had is told."""
+    write_bytes(f"{bucket}/a.jsonl", b'{"instruction": "a", "output": "b"}\n{"instruction": "c", "output": ""}\n')
+    said = report(monkeypatch, capsys, f"{bucket}/a.jsonl")
+    assert (said["findings"][0]["code"], said["findings"][0]["first"][0]["file"]) == ("empty_text", f"{bucket}/a.jsonl")
+    assert dtx(monkeypatch, "preview", f"{bucket}/a.jsonl") == 0
+    assert "assistant: b" in capsys.readouterr().out
+    assert dtx(monkeypatch, "check", f"{bucket}/none.jsonl") == 2
+    assert f"{bucket}/none.jsonl: is not there" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
