@@ -15,6 +15,7 @@ from rich.console import Console
 
 from dtx_tasks.catalog import DATASETS, open_catalog
 from dtx_tasks.cli.rows import legend, report_table, seen_row, shown_row
+from dtx_tasks.cli.team import Team
 from dtx_tasks.dataset import Part, RowFile, SplitRows, check_dataset, detect, imported, said_line
 from dtx_tasks.entrypoints.uploads import check_rows, store
 from dtx_tasks.errors import DataError, Mistake, SpecError, nearest
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from dtx_tasks.catalog import Catalog
-    from dtx_tasks.dataset import Measured, Rewrite, Row
+    from dtx_tasks.dataset import DatasetReport, Measured, Rewrite, Row
     from dtx_tasks.prepare.measure import SeenRow
     from dtx_tasks.records import EncodeOptions
     from dtx_tasks.spec import Reading
@@ -49,7 +50,6 @@ if TYPE_CHECKING:
 WRONG_ROWS = 2
 
 Where = Annotated[str, typer.Argument(help="Rows in a file, a folder or at an address, the YAML of a Dataset, or the name of one.", show_default=False)]
-WhoseName = Annotated[str, typer.Option(help="The team whose Dataset a name means.")]
 AsFormat = Annotated[Format | None, typer.Option("--format", help="How a row is laid out; by default what its first rows look like.")]
 OfKind = Annotated[Kind | None, typer.Option("--kind", help="What a row holds; by default what its first rows look like.")]
 ColumnNames = Annotated[list[str] | None, typer.Option("--column", help="PART=COLUMN, such as instruction=question; several times if need be.")]
@@ -78,7 +78,7 @@ def check(
     cutoff_len: CutoffLen = None,
     mask_history: MaskHistory = False,
     train_on_prompt: TrainOnPrompt = False,
-    team: WhoseName = "default",
+    team: Team = "default",
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
     html: Annotated[Path | None, typer.Option(help="Write the report as a page.")] = None,
 ) -> None:
@@ -90,7 +90,7 @@ def check(
     if as_json:
         typer.echo(json.dumps(report.as_dict(), indent=1, ensure_ascii=False))
     else:
-        Console().print(report_table(report))
+        _print(report)
     if html:
         html.parent.mkdir(parents=True, exist_ok=True)
         html.write_text(report.as_html(), encoding="utf-8")
@@ -111,7 +111,7 @@ def preview(
     cutoff_len: CutoffLen = None,
     mask_history: MaskHistory = False,
     train_on_prompt: TrainOnPrompt = False,
-    team: WhoseName = "default",
+    team: Team = "default",
 ) -> None:
     """Show the first rows as the conversations that they stand for; with a tokenizer as the text that a model sees, and what it learns of it."""
     found = _found(where, row_format, kind, column, tag, team)
@@ -129,7 +129,7 @@ def preview(
 
 def upload(
     where: Annotated[str, typer.Argument(help="A file of rows or a folder of such files, here or at an address.", show_default=False)],
-    team: Annotated[str, typer.Option(help="The team that may use it.")] = "default",
+    team: Team = "default",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for other programs.")] = False,
 ) -> None:
     """Put rows on the platform's storage, check them, and print what a Dataset is to name."""
@@ -138,7 +138,7 @@ def upload(
     if as_json:
         typer.echo(json.dumps({"uri": uri, "report": report.as_dict()}, indent=1, ensure_ascii=False))
     else:
-        Console().print(report_table(report))
+        _print(report)
         typer.echo(f"In a Dataset: `train: {uri}`")
     if report.findings.num_errors:
         raise typer.Exit(WRONG_ROWS)
@@ -165,6 +165,12 @@ def import_registry(
             num_made += 1
             typer.echo("\n  ".join([f"{name}: {path}", *made.notes]))
     typer.echo(f"Made {num_made} of {len(document.data)} Datasets in {out}. Next: dtx dataset check {out}/NAME.yaml")
+
+
+def _print(report: DatasetReport) -> None:
+    console = Console()
+    # A script looks for `file:line: ...` in one line.
+    console.print(report_table(report), soft_wrap=not console.is_terminal)
 
 
 def _yaml(dataset: dict[str, Any], notes: tuple[str, ...]) -> str:

@@ -67,6 +67,14 @@ def test_bad_row_is_told_and_ends_with_2(data: FakeData, monkeypatch: pytest.Mon
     assert "empty_text" in Path("out/report.html").read_text()
 
 
+def test_finding_stays_a_line_where_nobody_looks(data: FakeData, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """A script finds the file, the line and what is wrong with it together, however narrow the screen would be."""
+    monkeypatch.setenv("COLUMNS", "40")
+    data.jsonl("a-name-of-some-length.jsonl", [{"instruction": "a", "output": ""}])
+    assert dtx(monkeypatch, "check", "a-name-of-some-length.jsonl") == 2
+    assert "  a-name-of-some-length.jsonl:1: output: is empty. Write the text or remove the row.\n" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("row", "found"),
     [
@@ -153,6 +161,8 @@ def test_rows_at_an_address_are_checked_and_shown(bucket: str, data: FakeData, m
         (["check", "text.jsonl", "--tokenizer", "t"], "Rows of text cannot be trained on yet, so that no template writes them. Leave --tokenizer out."),
         (["preview", "a.jsonl", "--split", "test"], "a.jsonl has no test split. It has train."),
         (["preview", "bad.jsonl"], "bad.jsonl has no row that can be shown. `dtx dataset check` says why."),
+        (["upload", "a.jsonl", "--team", "../evil"], "--team '../evil' is no name of a team. Use lower-case letters, digits and hyphens inside, at most 40."),
+        (["check", "rows", "--team", "A"], "--team 'A' is no name of a team."),
         (["import", "no.json"], "no.json: cannot be read: No such file or directory."),
     ],
 )
