@@ -5,18 +5,19 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from dtx_tasks.errors import DamagedError
+from dtx_tasks.errors import DamagedError, TransientError
 from dtx_tasks.records import FileEntry, digest_of
 from dtx_tasks.settings import cache_folder, scratch_folder
 from dtx_tasks.storage import s3
-from dtx_tasks.storage.files import is_remote, verify
-from dtx_tasks.storage.local import copy, local_path, paths_below, remove, sha256_of
+from dtx_tasks.storage.files import is_remote, remove
+from dtx_tasks.storage.local import copy, local_path, paths_below, sha256_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -170,13 +171,29 @@ def put_file(path: Path, uri: str, sha256: str) -> str:
 
     Returns:
         The URI.
+
+    Raises:
+        TransientError: It is another file by now.
     """
     if is_remote(uri):
         if s3.digest_of_object(uri) != sha256:
             s3.upload(path, uri, sha256)
-    elif not local_path(uri).exists():
-        copy(path, uri)
+            # The server checks the whole of a small file alone.
+            if sha256_of(path) != sha256:
+                remove(uri)
+                raise _changed(path)
+    elif not _holds(local_path(uri), sha256) and not copy(path, uri, sha256):
+        raise _changed(path)
     return uri
+
+
+def _holds(path: Path, sha256: str) -> bool:
+    return path.is_file() and sha256_of(path) == sha256
+
+
+def _changed(path: Path) -> TransientError:
+    """What was copied is not what its place is named by: nobody may find it there."""
+    return TransientError(f"{path} has changed while it was copied.", "Try again when nothing writes to it.")
 
 
 def put_path(path: Path, files: Iterable[FileEntry], uri: str, sha256: str) -> str:
@@ -190,13 +207,40 @@ def put_path(path: Path, files: Iterable[FileEntry], uri: str, sha256: str) -> s
 
     Returns:
         The URI.
+
+    Raises:
+        TransientError: It is another file or folder by now.
     """
     entries = tuple(files)
     if not entries:
         return put_file(path, uri, sha256)
-    if not verify(uri, entries):
-        copy_folder(path, uri)
+    if set(manifest_of(uri)) != set(entries):
+        (_upload_unchanged if is_remote(uri) else _copy_unchanged)(path, entries, uri)
     return uri
+
+
+def _upload_unchanged(folder: Path, entries: tuple[FileEntry, ...], uri: str) -> None:
+    copy_folder(folder, uri)
+    # What was uploaded has the digests that it was said to have: only its source tells.
+    if manifest(folder) != entries:
+        remove(uri)
+        raise _changed(folder)
+
+
+def _copy_unchanged(folder: Path, entries: tuple[FileEntry, ...], uri: str) -> None:
+    """Others may be putting the same folder there: it comes whole, and the right one is left."""
+    target = local_path(uri)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as place:
+        copied = Path(place) / target.name
+        if copy_folder(folder, str(copied)) != entries or manifest(copied) != entries:
+            raise _changed(folder)
+        try:
+            copied.rename(target)
+        except OSError:
+            if manifest_of(uri) != entries:
+                remove(uri)
+                copied.rename(target)
 
 
 def copy_folder(folder: Path, uri: str) -> tuple[FileEntry, ...]:
