@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from dtx_tasks.catalog.recipes import MADE_MODELS
 from dtx_tasks.dataset import Part, SplitRows, folder_mistake, labelled
@@ -30,11 +30,15 @@ from dtx_tasks.storage import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from dtx_tasks.dataset import Row, Scan
     from dtx_tasks.dataset.near import Signature
     from dtx_tasks.records import PluginSource
     from dtx_tasks.resolve.plugins import Counts
     from dtx_tasks.spec import LLM, Dataset, Kind, Split
+
+Found = TypeVar("Found")
 
 MADE = "made:"
 
@@ -53,8 +57,12 @@ class Allowed:
 
     def find(self, written: str) -> Path | Mistake:
         """A file or folder of this machine that was meant, or one from elsewhere brought here, if it may be read and is there."""
+        return self._tried(self._brought if "://" in written else self._found, written)
+
+    def _tried(self, look: Callable[[str], Found | Mistake], written: str) -> Found | Mistake:
+        """What a way to look for something finds, or why it finds nothing."""
         try:
-            return self._brought(written) if "://" in written else self._found(written)
+            return look(written)
         except FileNotFoundError:
             return Mistake("", f"is not there (got {written!r})", "Look at the bucket and at the key.")
         except DownloadError as error:
@@ -66,7 +74,7 @@ class Allowed:
     def find_rows(self, written: str) -> tuple[Path, str] | Mistake:
         """The file of a split, or the folder whose files are read as one, and what messages are to call it."""
         if is_hub(written):
-            return self._brought_from_hub(written)
+            return self._tried(self._brought_from_hub, written)
         found = self.find(written)
         if isinstance(found, Mistake):
             return found
@@ -116,14 +124,11 @@ class Allowed:
         refused = self._web_refused(uri, "/", "@")
         if refused:
             return refused
-        try:
-            files = look_up(uri)
-            wrong = folder_mistake(files.names, uri) if files.names else None
-            if wrong:
-                return wrong
-            path = bring_hub(files)
-        except DownloadError as error:
-            return Mistake("", f"cannot be downloaded: {error} (got {uri!r})", "Look at the address, or download it yourself and name the file.")
+        files = look_up(uri)
+        wrong = folder_mistake(files.names, uri) if files.names else None
+        if wrong:
+            return wrong
+        path = bring_hub(files)
         return path, labelled(path, files.uri)
 
     def _web_refused(self, uri: str, *ends: str) -> Mistake | None:

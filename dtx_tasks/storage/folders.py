@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import tempfile
-import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from dtx_tasks.errors import DamagedError, TransientError
 from dtx_tasks.records import FileEntry, digest_of
-from dtx_tasks.settings import cache_folder, scratch_folder
+from dtx_tasks.settings import scratch_folder
 from dtx_tasks.storage import s3
+from dtx_tasks.storage.cache import cached, make_room
 from dtx_tasks.storage.files import is_remote, remove
 from dtx_tasks.storage.local import copy, local_path, paths_below, sha256_of
 
@@ -26,12 +24,6 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 REMAKE = "Remove the record beside its folder and start the experiment again: its stage makes it anew."
-
-KEPT_S = 24 * 3600.0
-"""Seconds for which nothing that was brought is removed again: somebody may still be reading it."""
-
-ROOM_RATIO = 1.05
-"""Of the bytes to come, what must be free."""
 
 
 def manifest_of(uri: str) -> tuple[FileEntry, ...]:
@@ -76,14 +68,11 @@ def bring(uri: str, files: Iterable[FileEntry]) -> Path:
     if not is_remote(uri):
         return local_path(uri)
     entries = tuple(files)
-    place = cache_folder() / digest_of([entry.model_dump() for entry in entries], 32)
-    place.parent.mkdir(parents=True, exist_ok=True)
-    with _only_one(place.with_suffix(".lock")):
+    with cached([entry.model_dump() for entry in entries]) as place:
         if not place.is_dir():
-            _make_room(sum(entry.num_bytes for entry in entries))
+            make_room(sum(entry.num_bytes for entry in entries))
             download(uri, entries, place.with_suffix(".partial"))
             place.with_suffix(".partial").rename(place)
-        os.utime(place)
     return place
 
 
@@ -299,30 +288,3 @@ def _at_once(work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[
             yield from (future.result() for future in futures)
         finally:
             pool.shutdown(cancel_futures=True)
-
-
-def _make_room(num_bytes: int) -> None:
-    """Removes from the cache what was not used for a day, the longest unused first, until as many bytes fit in as are to come."""
-    for place in sorted((path for path in cache_folder().iterdir() if path.is_dir()), key=_used_at):
-        if shutil.disk_usage(cache_folder()).free >= ROOM_RATIO * num_bytes:
-            return
-        try:
-            with _only_one(place.with_suffix(".lock"), fcntl.LOCK_NB):
-                if _used_at(place) < time.time() - KEPT_S:
-                    shutil.rmtree(place, ignore_errors=True)
-        except BlockingIOError:
-            # Somebody is just bringing it.
-            continue
-
-
-def _used_at(place: Path) -> float:
-    """When a folder was last used; long ago where another process removed it."""
-    return place.stat().st_mtime if place.exists() else 0.0
-
-
-@contextmanager
-def _only_one(path: Path, how: int = 0) -> Iterator[None]:
-    """Keeps other processes of this machine out; pods of a node share their cache."""
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX | how)
-        yield

@@ -172,7 +172,25 @@ def test_damaged_file_is_not_kept(hub: Hub, tmp_path: Path) -> None:
     hub.is_damaging = True
     for name in ("data/a.jsonl", "data/b.jsonl"):
         assert "cannot be downloaded: its digest is " in told(f"hf://datasets/ann/shop/{name}")
-    assert [path for path in (tmp_path / "cache").rglob("*") if path.is_file()] == []
+    assert [path for path in (tmp_path / "cache").rglob("*") if path.is_file() and path.suffix != ".lock"] == []
+
+
+def test_file_that_was_changed_here_is_brought_again(hub: Hub) -> None:
+    """And one that somebody put where it belongs."""
+    path, _ = find("hf://datasets/ann/shop/data/a.jsonl")
+    path.write_bytes(rows("evil"))
+    assert find("hf://datasets/ann/shop/data/a.jsonl")[0].read_bytes() == rows("a")
+    folder, _ = find("hf://datasets/ann/shop/data")
+    (folder.parent / ".b.jsonl.sha256").unlink()
+    (folder / "b.jsonl").write_bytes(rows("evil"))
+    assert (find("hf://datasets/ann/shop/data")[0] / "b.jsonl").read_bytes() == rows("b1", "b2")
+
+
+@pytest.mark.parametrize("name", ["data/../../a.jsonl", "/a.jsonl", "data//a.jsonl"])
+def test_name_that_leads_elsewhere_is_refused(hub: Hub, name: str) -> None:
+    """A mirror may say anything."""
+    hub.files[name] = rows("a")
+    assert f"has a file whose name leads elsewhere (got {name!r})" in told("hf://datasets/ann/shop/data")
 
 
 @pytest.mark.parametrize(
