@@ -219,7 +219,7 @@ def _wrong(where: str, mistakes: list[Mistake]) -> SpecError:
 
 def _is_of_rows(where: str) -> bool:
     path = Path(where)
-    return "://" in where or path.is_dir() or (path.is_file() and path.suffix not in (".yaml", ".yml"))
+    return "://" in where or "*" in path.name or path.is_dir() or (path.is_file() and path.suffix not in (".yaml", ".yml"))
 
 
 def _rows_at(where: str) -> Part:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 from dtx_tasks.catalog.recipes import MADE_MODELS
-from dtx_tasks.dataset import Part, SplitRows, folder_mistake, labelled
+from dtx_tasks.dataset import Part, SplitRows, folder_mistake, labelled, without_documentation
 from dtx_tasks.errors import Mistake, nearest
 from dtx_tasks.records import DatasetSource, FileSource, LLMSource, digest_of
 from dtx_tasks.resolve.plugins import counted, resolve_plugins
@@ -18,7 +18,9 @@ from dtx_tasks.storage import (
     bring_file,
     bring_hub,
     bring_page,
+    chosen,
     digest_of_files,
+    gather,
     is_hub,
     is_remote,
     is_web,
@@ -26,6 +28,7 @@ from dtx_tasks.storage import (
     look_up,
     manifest,
     manifest_of,
+    parted,
     sha256_of,
 )
 
@@ -114,17 +117,19 @@ class Allowed:
         return Mistake("", f"this source cannot be reached (got {uri!r})", remedy)
 
     def _brought_from_s3(self, uri: str) -> Path | Mistake:
-        names = list_names(uri)
+        folder, pattern = parted(uri)
+        names = chosen(list_names(folder), pattern)
         if not names:
             return bring_file(uri)
         # Before anything of a large folder is downloaded.
-        return folder_mistake(names, uri) or bring(uri, manifest_of(uri))
+        return folder_mistake(names, uri) or bring(folder, [entry for entry in manifest_of(folder) if entry.path in names])
 
     def _brought_from_hub(self, uri: str) -> tuple[Path, str] | Mistake:
         refused = self._web_refused(uri, "/", "@")
         if refused:
             return refused
-        files = look_up(uri)
+        found = look_up(uri)
+        files = replace(found, names=without_documentation(found.names) or found.names)
         wrong = folder_mistake(files.names, uri) if files.names else None
         if wrong:
             return wrong
@@ -148,9 +153,10 @@ class Allowed:
             return Mistake(
                 "", f"lies outside the folders that requests may read (got {written!r})", "Use `dtx submit`, or have the folder added to DTX_DATA_ROOTS."
             )
-        if not found.exists():
-            return Mistake("", f"is not there (got {written!r})", f"Looked for {found}.")
-        return found
+        if found.exists():
+            return found
+        names = chosen(list_names(str(found.parent)), found.name) if "*" in found.name else []
+        return gather(found.parent, names) if names else Mistake("", f"is not there (got {written!r})", f"Looked for {found}.")
 
 
 def resolve_llm(llm: LLM, allowed: Allowed) -> LLMSource | Mistake:
@@ -340,8 +346,9 @@ def _wrong_subsets(dataset: Dataset) -> list[Mistake]:
 
 def _file_source(part: Part, counts: Counts, written: str) -> FileSource:
     files = manifest(part.path) if part.path.is_dir() else ()
+    uri = written.rstrip("/")
     return FileSource(
-        path=written.rstrip("/") if is_remote(written) else str(part.path),
+        path=(parted(uri)[0] if files else uri) if is_remote(uri) else str(part.path),
         label=part.label,
         sha256=digest_of_files(files) if files else sha256_of(part.path),
         num_bytes=sum(entry.num_bytes for entry in files) if files else part.path.stat().st_size,

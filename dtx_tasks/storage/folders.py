@@ -243,6 +243,18 @@ def copy_folder(folder: Path, uri: str) -> tuple[FileEntry, ...]:
     return entries
 
 
+def gather(folder: Path, names: Iterable[str]) -> Path:
+    """A folder with some files of another one alone, as links to them: to read from, and not to change."""
+    files = {name: folder / name for name in names}
+    with cached(["gathered", *map(str, files.values())]) as entry:
+        place = entry / folder.name
+        place.mkdir(parents=True, exist_ok=True)
+        for name, path in files.items():
+            if not (place / name).is_symlink():
+                (place / name).symlink_to(path)
+    return place
+
+
 def link_folder(source: str, target: str) -> None:
     """Gives the files of a local folder a second place, without a second copy where the file system can do that."""
     for path in paths_below(local_path(source)):

@@ -12,6 +12,7 @@ from urllib.parse import quote, unquote
 from dtx_tasks.settings import hub_endpoint, hub_token, max_download_bytes
 from dtx_tasks.storage.cache import cached
 from dtx_tasks.storage.local import sha256_of
+from dtx_tasks.storage.pattern import chosen, parted
 from dtx_tasks.storage.web import AS_IT_IS, TIMEOUT_S, DownloadError, keep
 
 if TYPE_CHECKING:
@@ -38,8 +39,8 @@ class HubFiles:
     Attributes:
         repository: Its owner and its name.
         commit: Which the revision means now.
-        path: Of the file or the folder; empty for the whole dataset.
-        names: Of what is directly in the folder; empty for a file.
+        path: Of the file or the folder, or a pattern of files of one; empty for the whole dataset.
+        names: Of what is directly in the folder, or of what fits the pattern; empty for a file.
     """
 
     repository: str
@@ -52,12 +53,17 @@ class HubFiles:
         """The address with the commit in place of a branch: what it means never changes."""
         return f"{SCHEME}datasets/{self.repository}@{self.commit}/{self.path}".rstrip("/")
 
+    @property
+    def folder(self) -> str:
+        """What the names are in."""
+        return parted(f"/{self.path}")[0].strip("/")
+
 
 def look_up(uri: str) -> HubFiles:
     """What an address on the hub means now.
 
     Args:
-        uri: `hf://datasets/OWNER/NAME@REVISION/PATH`; without a revision it is that of `main`.
+        uri: `hf://datasets/OWNER/NAME@REVISION/PATH`; without a revision it is that of `main`, and a `*` in the last part of the path stands for any text.
 
     Raises:
         DownloadError: It is no such address, or the hub has nothing there.
@@ -70,10 +76,13 @@ def look_up(uri: str) -> HubFiles:
     files = [_checked(str(item["rfilename"])) for item in said["siblings"]]
     if path in files:
         return HubFiles(found["id"], str(said["sha"]), path, ())
-    below = [name.removeprefix(f"{path}/") if path else name for name in files if not path or name.startswith(f"{path}/")]
-    if not below:
+    folder, pattern = parted(f"/{path}")
+    above = f"{folder.strip('/')}/".lstrip("/")
+    below = {name.removeprefix(above).partition("/")[0] for name in files if name.startswith(above)}
+    names = chosen(sorted(name for name in below if not name.startswith(".")), pattern)
+    if not names:
         raise DownloadError(f"{found['id']} has nothing of this name at {revision}: {_some(files)}")
-    return HubFiles(found["id"], str(said["sha"]), path, tuple(sorted({name.partition("/")[0] for name in below if not name.startswith(".")})))
+    return HubFiles(found["id"], str(said["sha"]), path, tuple(names))
 
 
 def _checked(name: str) -> str:
@@ -93,10 +102,10 @@ def bring_hub(files: HubFiles) -> Path:
         DownloadError: They cannot be had, are too large together, or are not what the hub says of them.
     """
     with cached(["hub", files.repository, files.commit, files.path, files.names]) as entry:
-        place = entry / PurePosixPath(files.path or files.repository).name
+        place = entry / PurePosixPath((files.folder if files.names else files.path) or files.repository).name
         num_bytes = 0
         for name in files.names or ("",):
-            path = f"{files.path}/{name}".strip("/")
+            path = f"{files.folder}/{name}".lstrip("/") if name else files.path
             num_bytes += _bring(files, path, place / name, entry).stat().st_size
             if num_bytes > max_download_bytes():
                 raise DownloadError(f"it is larger than {max_download_bytes():,} bytes, the limit of DTX_MAX_DOWNLOAD_BYTES")
