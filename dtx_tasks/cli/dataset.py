@@ -153,18 +153,31 @@ def import_registry(
     out.mkdir(parents=True, exist_ok=True)
     num_made = 0
     for name, entry in document.data.items():
-        made = imported(name, entry, file.parent, out)
-        path = out / f"{name}.yaml"
-        if made.dataset is None:
-            typer.echo(f"{name}: left out: it {made.notes[0]}")
-        elif path.exists():
-            typer.echo(f"{name}: left out: {path} exists already.")
+        try:
+            path, notes = _import_one(name, entry, file.parent, out)
+        except (SpecError, OSError) as error:
+            # One bad entry is no reason to leave the others out.
+            typer.echo(f"{name}: left out: {error}")
         else:
-            parse(SpecDocument(f"{file}: {name}", made.dataset), Dataset)
-            path.write_text(_yaml(made.dataset, made.notes), encoding="utf-8")
             num_made += 1
-            typer.echo("\n  ".join([f"{name}: {path}", *made.notes]))
+            typer.echo("\n  ".join([f"{name}: {path}", *notes]))
     typer.echo(f"Made {num_made} of {len(document.data)} Datasets in {out}. Next: dtx dataset check {out}/NAME.yaml")
+
+
+def _import_one(name: str, entry: Any, folder: Path, out: Path) -> tuple[Path, tuple[str, ...]]:
+    """Writes the definition of one entry, and returns where it is and what is to be said of it."""
+    made = imported(name, entry, folder, out)
+    if made.dataset is None:
+        raise SpecError(f"it {made.notes[0]}")
+    try:
+        parse(SpecDocument(name, made.dataset), Dataset)
+    except SpecError as error:
+        raise SpecError("; ".join(f"{mistake.key_path}: {mistake.problem}. {mistake.remedy}".rstrip() for mistake in error.mistakes)) from None
+    path = out / f"{name}.yaml"
+    if path.exists():
+        raise SpecError(f"{path} exists already.")
+    path.write_text(_yaml(made.dataset, made.notes), encoding="utf-8")
+    return path, made.notes
 
 
 def _print(report: DatasetReport) -> None:

@@ -236,11 +236,11 @@ def test_folder_is_checked_and_shown(data: FakeData, monkeypatch: pytest.MonkeyP
 def test_registry_is_imported_and_replaces_nothing(data: FakeData, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """One YAML for each entry that can be read, with the differences as comments."""
     data.jsonl("lf/a.jsonl", [{"instruction": "a", "input": "b", "output": "c"}])
-    entries = {"one": {"file_name": "a.jsonl", "columns": {"prompt": "instruction", "response": "output"}}, "hub": {"hf_hub_url": "a/b"}}
+    entries = {"one": {"file_name": "a.jsonl", "columns": {"prompt": "instruction", "response": "output"}}, "hub": {"ms_hub_url": "a/b"}}
     data.text("lf/dataset_info.json", json.dumps(entries))
     assert dtx(monkeypatch, "import", "lf/dataset_info.json") == 0
     out = capsys.readouterr().out
-    assert "hub: left out: it lies on a hub" in out
+    assert "hub: left out: it lies where it cannot be reached from here" in out
     assert "Made 1 of 2 Datasets in datasets." in out
     text = Path("datasets/one.yaml").read_text()
     assert text.startswith("# input: LLaMA-Factory does not read the column 'input'")
@@ -248,6 +248,29 @@ def test_registry_is_imported_and_replaces_nothing(data: FakeData, monkeypatch: 
     assert dtx(monkeypatch, "check", "datasets/one.yaml") == 0
     dtx(monkeypatch, "import", "lf/dataset_info.json")
     assert "one: left out: datasets/one.yaml exists already." in capsys.readouterr().out
+
+
+def test_bad_entry_leaves_the_others_in(data: FakeData, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each with its reason."""
+    data.jsonl("a.jsonl")
+    file = {"file_name": "a.jsonl"}
+    bad = {
+        "../x": file,
+        "数" * 100: file,
+        "many": {**file, "num_samples": "10"},
+        "listed": {**file, "columns": ["a"]},
+        "odd": {**file, "columns": {"query": ""}},
+    }
+    data.text("dataset_info.json", json.dumps({**bad, "good": file}))
+    assert dtx(monkeypatch, "import", "dataset_info.json") == 0
+    out = capsys.readouterr().out
+    assert "../x: left out: name: " in out
+    assert f"{'数' * 100}: left out: " in out
+    assert "many: left out: max_samples: " in out
+    assert "listed: left out: it has columns that are no object of texts (got ['a'])." in out
+    assert "odd: left out: columns.input: " in out
+    assert "Made 1 of 6 Datasets in datasets." in out
+    assert [path.name for path in Path("datasets").iterdir()] == ["good.yaml"]
 
 
 LONG = {"role": "assistant", "content": "no " * 100}
