@@ -36,12 +36,12 @@ from dtx_tasks.settings import root
 from dtx_tasks.spec import Dataset, Format, HyperparameterGroup, Kind, Split, load_text, parse, reading_of
 from dtx_tasks.spec.llm import Template
 from dtx_tasks.spec.load import SpecDocument
+from dtx_tasks.storage import is_remote
 from dtx_tasks.template import TOKENIZERS_OWN
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from dtx_tasks.catalog import Catalog
     from dtx_tasks.dataset import DatasetReport, Measured, Rewrite, Row
     from dtx_tasks.prepare.measure import SeenRow
     from dtx_tasks.records import EncodeOptions
@@ -207,18 +207,18 @@ def _found(where: str, row_format: Format | None, kind: Kind | None, column: lis
     if _is_of_rows(where):
         part = _rows_at(where)
         dataset = _of_rows(part.path, where, row_format, kind, columns, tags)
-        return _told(where, dataset, {"train": part}, [])
+        return _complete(where, dataset, {"train": part}, [])
     if row_format or kind or columns or tags:
         raise SpecError(f"{where} says itself how it is read.", "Leave --format, --kind, --column and --tag out, or name a file of rows.")
-    catalog = open_catalog(team)
-    dataset, folder = _defined(where, catalog, team)
-    told = with_parameters(dataset, catalog.parameters) if names_of_parameters(dataset) else dataset
+    dataset, folder = _defined(where, team)
+    told = with_parameters(dataset, open_catalog(team).parameters) if names_of_parameters(dataset) else dataset
     if isinstance(told, list):
         raise _wrong(where, told)
-    return _told(where, told, *dataset_parts(told, Allowed(folder, None)))
+    return _complete(where, told, *dataset_parts(told, Allowed(folder, None)))
 
 
-def _told(where: str, dataset: Dataset, parts: dict[Split, Part], mistakes: list[Mistake]) -> _Found:
+def _complete(where: str, dataset: Dataset, parts: dict[Split, Part], mistakes: list[Mistake]) -> _Found:
+    """The rows with what reads and rewrites them, or every mistake of their definition."""
     plugins, mistakes_of_plugins = resolve_plugins(dataset)
     mistakes = [*definition_mistakes(dataset), *mistakes, *mistakes_of_plugins]
     if mistakes:
@@ -258,11 +258,12 @@ def _of_rows(path: Path, where: str, row_format: Format | None, kind: Kind | Non
     return parse(SpecDocument(where, data), Dataset)
 
 
-def _defined(where: str, catalog: Catalog, team: str) -> tuple[Dataset, Path]:
+def _defined(where: str, team: str) -> tuple[Dataset, Path]:
     """A definition, and the folder that its paths count from."""
     path = Path(where)
     if path.is_file():
         return parse(load_text(_text(path), where), Dataset), path.parent
+    catalog = open_catalog(team)
     if where not in catalog.datasets:
         raise SpecError(f"There is no file and no Dataset {where!r}.", nearest(where, catalog.datasets))
     version = catalog.own(DATASETS, where)
@@ -278,7 +279,8 @@ def _placed(where: str, dataset: Dataset, files: OwnFiles) -> Dataset:
     found = files.dataset(dataset)
     if isinstance(found, list):
         raise _wrong(where, found)
-    return dataset.model_copy(update={split: file.path for split, file in found.source.files.items() if file.portion is None})
+    handed = {split: file.path for split, file in found.source.files.items() if file.portion is None and not is_remote(file.path)}
+    return dataset.model_copy(update=handed)
 
 
 def _pairs(written: list[str] | None, option: str) -> dict[str, str]:
