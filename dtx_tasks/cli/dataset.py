@@ -36,7 +36,6 @@ from dtx_tasks.settings import root
 from dtx_tasks.spec import Dataset, Format, HyperparameterGroup, Kind, Split, load_text, parse, reading_of
 from dtx_tasks.spec.llm import Template
 from dtx_tasks.spec.load import SpecDocument
-from dtx_tasks.storage import is_remote
 from dtx_tasks.template import TOKENIZERS_OWN
 
 if TYPE_CHECKING:
@@ -279,8 +278,8 @@ def _placed(where: str, dataset: Dataset, files: OwnFiles) -> Dataset:
     found = files.dataset(dataset)
     if isinstance(found, list):
         raise _wrong(where, found)
-    handed = {split: file.path for split, file in found.source.files.items() if file.portion is None and not is_remote(file.path)}
-    return dataset.model_copy(update=handed)
+    # What messages call a file is how it was written where this version was found.
+    return dataset.model_copy(update={split: str(file.label) for split, file in found.source.files.items() if file.portion is None})
 
 
 def _pairs(written: list[str] | None, option: str) -> dict[str, str]:
