@@ -176,8 +176,9 @@ def test_folder_is_one_split(tmp_path: Path) -> None:
     assert found_dataset(tmp_path / "there", train="data").files["train"].sha256 != file.sha256
 
 
-def test_pattern_is_one_split(tmp_path: Path) -> None:
+def test_pattern_is_one_split(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a folder with several, whose other files are not looked at; findings name the file."""
+    monkeypatch.setenv("DTX_CACHE", str(tmp_path / "cache"))
     data = FakeData(tmp_path)
     for name in ("train-0", "train-1", "test-0"):
         data.jsonl(f"data/{name}.jsonl", [{"instruction": name, "output": "" if name == "train-1" else "b"}])
@@ -189,8 +190,9 @@ def test_pattern_is_one_split(tmp_path: Path) -> None:
     assert mistakes_of(tmp_path, train="data/none-*")[0].startswith("e.yaml: .train: is not there (got 'data/none-*'). Looked for ")
 
 
-def test_pattern_leads_no_further_than_a_path(tmp_path: Path) -> None:
+def test_pattern_leads_no_further_than_a_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """By links either."""
+    monkeypatch.setenv("DTX_CACHE", str(tmp_path / "cache"))
     FakeData(tmp_path).jsonl("secret.jsonl")
     (tmp_path / "inside").mkdir()
     (tmp_path / "inside/a.jsonl").symlink_to(tmp_path / "secret.jsonl")
