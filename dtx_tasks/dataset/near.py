@@ -43,18 +43,24 @@ BASE, MIX = np.uint64(0x100000001B3), np.uint64(0xFF51AFD7ED558CCD)
 
 
 class Signatures:
-    """The signatures of rows, as they come: 256 bytes a row."""
+    """The signatures of rows, as they come: 256 bytes a row.
+
+    Attributes:
+        num_rows: How many came.
+    """
 
     def __init__(self) -> None:
         self._done: list[Signature] = []
         self._waiting: list[str] = []
         self._num_characters = 0
+        self.num_rows = 0
 
     def add(self, texts: Sequence[str]) -> None:
         """Takes a row by what is written in it, up to LOOKED_AT_CHARACTERS."""
         text = "\n".join(text[:LOOKED_AT_CHARACTERS] for text in texts)[:LOOKED_AT_CHARACTERS]
         self._waiting.append(text)
         self._num_characters += len(text)
+        self.num_rows += 1
         if len(self._waiting) >= BATCH_ROWS or self._num_characters >= BATCH_CHARACTERS:
             self._flush()
 
