@@ -109,7 +109,7 @@ class _Limited(io.RawIOBase):
             _TooLarge: The limit is reached.
         """
         # Not more at once than comes at once: what stands before damage is not lost with it.
-        piece: bytes = self._stream.read1(len(buffer))  # type: ignore[attr-defined]
+        piece: bytes = self._stream.read1(max(1, min(len(buffer), self._left)))  # type: ignore[attr-defined]
         self._left -= len(piece)
         if self._left < 0:
             raise _TooLarge

@@ -65,7 +65,9 @@ def test_calls_of_tools_in_sharegpt_and_openai_are_the_same_row(tmp_path: Path) 
     assert one.rows[0].row_id == other.rows[0].row_id
 
 
-@pytest.mark.parametrize("answers", [[], [assistant("")], [assistant("", tool_calls=[{"name": "f", "arguments": "no JSON"}])], [assistant("b"), assistant("c")]])
+@pytest.mark.parametrize(
+    "answers", [[], [assistant("")], [assistant("", tool_calls=[{"name": "f", "arguments": "no JSON"}])], [assistant("b"), assistant("c")]]
+)
 def test_prompts_are_read_without_their_own_answers(tmp_path: Path, answers: list[dict[str, Any]]) -> None:
     """As alpaca does not read the output of a prompt; answers further up are part of it."""
     asked = [user("a"), assistant("b"), user("c")]
