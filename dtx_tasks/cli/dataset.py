@@ -85,7 +85,8 @@ def check(
     found = _found(where, row_format, kind, column, tag, team)
     view = _view(tokenizer, template, cutoff_len, mask_history=mask_history, train_on_prompt=train_on_prompt)
     measure = view.measure(found.reading.kind) if view else None
-    report = check_dataset(found.dataset.name, found.parts, found.reading, found.dataset.split_seed, measure, found.rewrite)
+    dataset = found.dataset
+    report = check_dataset(dataset.name, found.parts, found.reading, dataset.split_seed, measure, found.rewrite, dataset.max_samples)
     if as_json:
         typer.echo(json.dumps(report.as_dict(), indent=1, ensure_ascii=False))
     else:

@@ -47,7 +47,7 @@ Found = TypeVar("Found")
 MADE = "made:"
 
 MOST_ROWS, MOST_CHARACTERS = 100_000, 50_000_000
-"""Of a Dataset whose rows are compared when an experiment is planned: some 5 s of one core, and 25 MB (measured)."""
+"""Of a Dataset whose rows are compared when an experiment is planned: some 5 s of one core, and 50 MB (measured)."""
 
 TOO_LARGE = f"more than {MOST_ROWS:,} rows or {MOST_CHARACTERS:,} characters"
 

@@ -82,6 +82,10 @@ def test_finding_stays_a_line_where_nobody_looks(data: FakeData, monkeypatch: py
         ({"instruction": "a", "chosen": "b", "rejected": "c"}, ("alpaca", "preferences")),
         ({"messages": TURNS}, ("openai", "conversations")),
         ({"messages": TURNS, "label": True}, ("openai", "labels")),
+        ({"instruction": "a", "output": "b", "label": "False"}, ("alpaca", "labels")),
+        ({"instruction": "a", "output": "b", "label": "sports"}, ("alpaca", "conversations")),
+        ({"messages": TURNS, "label": 3}, ("openai", "conversations")),
+        ({"messages": TURNS, "label": None}, ("openai", "conversations")),
         ({"conversations": [{"from": "human", "value": "a"}, {"from": "gpt", "value": "b"}]}, ("sharegpt", "conversations")),
         ({"conversations": TURNS}, ("openai", "conversations")),
         ({"prompt": "a", "completion": "b"}, ("prompt_completion", "conversations")),
@@ -97,6 +101,25 @@ def test_format_of_a_file_is_seen(
     said = report(monkeypatch, capsys, "a.jsonl")
     assert (said["format"], said["kind"]) == found
     assert [code for code in said["findings"] if code["severity"] == "error"] == []
+
+
+def test_check_looks_at_the_rows_that_are_learned_from(data: FakeData, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """`max_samples` leaves the others out: what is scored on may be among them."""
+    data.jsonl("a.jsonl", [{"instruction": word, "output": word} for word in ("one", "two", "three")])
+    data.jsonl("b.jsonl", [{"instruction": "three", "output": "three"}])
+    data.text("rows.yaml", "name: rows\ntrain: a.jsonl\ntest: b.jsonl\nmax_samples: 2\n")
+    said = report(monkeypatch, capsys, "rows.yaml")
+    assert (said["splits"]["train"]["num_rows"], said["findings"]) == (2, [])
+
+
+def test_lengths_are_told_of_files_with_rows(data: FakeData, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of each by its name, and of none that has no good row."""
+    for name, rows in (("a", [{"instruction": "a", "output": "b"}]), ("b", [{"instruction": "abc", "output": "d"}]), ("bad", [{"instruction": "a"}])):
+        data.jsonl(f"{name}.jsonl", rows)
+    data.text("rows.yaml", "name: rows\ntrain: a.jsonl\nvalidation: bad.jsonl\ntest: b.jsonl\n")
+    assert dtx(monkeypatch, "check", "rows.yaml") == 2
+    told = [line.strip() for line in capsys.readouterr().out.splitlines() if line.startswith("Rows of")]
+    assert told == ["Rows of a.jsonl of at most so many characters: 2: 1.", "Rows of b.jsonl of at most so many characters: 4: 1."]
 
 
 def test_format_and_columns_may_be_given(data: FakeData, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -354,7 +377,7 @@ def test_share_that_is_learned_follows_the_options(data: FakeData, tokenizer: st
     assert dtx(monkeypatch, "check", "a.jsonl", "--tokenizer", tokenizer, "--html", "page.html") == 0
     out, page = capsys.readouterr().out, Path("page.html").read_text()
     assert f"{shares['']:.1%}" in out
-    assert "Rows of at most so many tokens: 64: 1." in out
+    assert "Rows of a.jsonl of at most so many tokens: 64: 1." in out
     assert f"52 tokens, 8 of them learned ({100 * shares['']:.1f} %), 0 rows cut off." in page
     assert '<td class="number">64</td><td class="number">1</td>' in page
 
