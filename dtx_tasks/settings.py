@@ -97,6 +97,11 @@ def max_upload_bytes() -> int:
     return int(os.environ.get("DTX_MAX_UPLOAD_BYTES", str(5 << 30)))
 
 
+def max_unpacked_bytes() -> int:
+    """The most that a compressed file of rows may hold: DTX_MAX_UNPACKED_BYTES, else 100 GiB."""
+    return int(os.environ.get("DTX_MAX_UNPACKED_BYTES", str(100 << 30)))
+
+
 def hub_endpoint() -> str:
     """The Hugging Face hub: HF_ENDPOINT names a mirror."""
     return (os.environ.get("HF_ENDPOINT") or "https://huggingface.co").rstrip("/")

@@ -13,15 +13,25 @@ import typer
 import yaml
 from rich.console import Console
 
-from dtx_tasks.catalog import config_folder, load_catalog, open_catalog
+from dtx_tasks.catalog import DATASETS, open_catalog
 from dtx_tasks.cli.rows import legend, report_table, seen_row, shown_row
-from dtx_tasks.dataset import RowFile, SplitRows, check_dataset, detect, imported, said_line
+from dtx_tasks.cli.team import Team
+from dtx_tasks.dataset import Part, RowFile, SplitRows, check_dataset, detect, imported, said_line
 from dtx_tasks.entrypoints.uploads import check_rows, store
 from dtx_tasks.errors import DataError, Mistake, SpecError, nearest
 from dtx_tasks.extension import rewriter
 from dtx_tasks.plan import encode_options
 from dtx_tasks.records import Layout
-from dtx_tasks.resolve import Allowed, dataset_parts, definition_mistakes, merged_values, names_of_parameters, resolve_plugins, with_parameters
+from dtx_tasks.resolve import (
+    Allowed,
+    OwnFiles,
+    dataset_parts,
+    definition_mistakes,
+    merged_values,
+    names_of_parameters,
+    resolve_plugins,
+    with_parameters,
+)
 from dtx_tasks.settings import root
 from dtx_tasks.spec import Dataset, Format, HyperparameterGroup, Kind, Split, load_text, parse, reading_of
 from dtx_tasks.spec.llm import Template
@@ -31,14 +41,14 @@ from dtx_tasks.template import TOKENIZERS_OWN
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from dtx_tasks.dataset import Measured, Part, Rewrite, Row
+    from dtx_tasks.dataset import DatasetReport, Measured, Rewrite, Row
     from dtx_tasks.prepare.measure import SeenRow
     from dtx_tasks.records import EncodeOptions
     from dtx_tasks.spec import Reading
 
 WRONG_ROWS = 2
 
-Where = Annotated[str, typer.Argument(help="A file or a folder of rows, the YAML of a Dataset, or the name of one.", show_default=False)]
+Where = Annotated[str, typer.Argument(help="Rows in a file, a folder or at an address, the YAML of a Dataset, or the name of one.", show_default=False)]
 AsFormat = Annotated[Format | None, typer.Option("--format", help="How a row is laid out; by default what its first rows look like.")]
 OfKind = Annotated[Kind | None, typer.Option("--kind", help="What a row holds; by default what its first rows look like.")]
 ColumnNames = Annotated[list[str] | None, typer.Option("--column", help="PART=COLUMN, such as instruction=question; several times if need be.")]
@@ -67,18 +77,20 @@ def check(
     cutoff_len: CutoffLen = None,
     mask_history: MaskHistory = False,
     train_on_prompt: TrainOnPrompt = False,
+    team: Team = "default",
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
     html: Annotated[Path | None, typer.Option(help="Write the report as a page.")] = None,
 ) -> None:
     """Say what is wrong with which row; ends with 2 where one cannot be used."""
-    found = _found(where, row_format, kind, column, tag)
+    found = _found(where, row_format, kind, column, tag, team)
     view = _view(tokenizer, template, cutoff_len, mask_history=mask_history, train_on_prompt=train_on_prompt)
     measure = view.measure(found.reading.kind) if view else None
-    report = check_dataset(found.dataset.name, found.parts, found.reading, found.dataset.split_seed, measure, found.rewrite)
+    dataset = found.dataset
+    report = check_dataset(dataset.name, found.parts, found.reading, dataset.split_seed, measure, found.rewrite, dataset.max_samples)
     if as_json:
         typer.echo(json.dumps(report.as_dict(), indent=1, ensure_ascii=False))
     else:
-        Console().print(report_table(report))
+        _print(report)
     if html:
         html.parent.mkdir(parents=True, exist_ok=True)
         html.write_text(report.as_html(), encoding="utf-8")
@@ -99,9 +111,10 @@ def preview(
     cutoff_len: CutoffLen = None,
     mask_history: MaskHistory = False,
     train_on_prompt: TrainOnPrompt = False,
+    team: Team = "default",
 ) -> None:
     """Show the first rows as the conversations that they stand for; with a tokenizer as the text that a model sees, and what it learns of it."""
-    found = _found(where, row_format, kind, column, tag)
+    found = _found(where, row_format, kind, column, tag, team)
     if split not in found.parts:
         raise SpecError(f"{found.dataset.name} has no {split} split.", f"It has {', '.join(found.parts)}.")
     view = _view(tokenizer, template, cutoff_len, mask_history=mask_history, train_on_prompt=train_on_prompt)
@@ -116,18 +129,16 @@ def preview(
 
 def upload(
     where: Annotated[str, typer.Argument(help="A file of rows or a folder of such files, here or at an address.", show_default=False)],
-    team: Annotated[str, typer.Option(help="The team that may use it.")] = "default",
+    team: Team = "default",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for other programs.")] = False,
 ) -> None:
     """Put rows on the platform's storage, check them, and print what a Dataset is to name."""
-    found = Allowed(Path(), None).find_rows(where)
-    if isinstance(found, Mistake):
-        raise SpecError(f"{where}: {found.problem}.", found.remedy)
-    report, uri = check_rows(found[0]), store(found[0], Layout(root(), team))
+    path = _rows_at(where).path
+    report, uri = check_rows(path), store(path, Layout(root(), team))
     if as_json:
         typer.echo(json.dumps({"uri": uri, "report": report.as_dict()}, indent=1, ensure_ascii=False))
     else:
-        Console().print(report_table(report))
+        _print(report)
         typer.echo(f"In a Dataset: `train: {uri}`")
     if report.findings.num_errors:
         raise typer.Exit(WRONG_ROWS)
@@ -142,18 +153,37 @@ def import_registry(
     out.mkdir(parents=True, exist_ok=True)
     num_made = 0
     for name, entry in document.data.items():
-        made = imported(name, entry, file.parent, out)
-        path = out / f"{name}.yaml"
-        if made.dataset is None:
-            typer.echo(f"{name}: left out: it {made.notes[0]}")
-        elif path.exists():
-            typer.echo(f"{name}: left out: {path} exists already.")
+        try:
+            path, notes = _import_one(name, entry, file.parent, out)
+        except (SpecError, OSError) as error:
+            # One bad entry is no reason to leave the others out.
+            typer.echo(f"{name}: left out: {error}")
         else:
-            parse(SpecDocument(f"{file}: {name}", made.dataset), Dataset)
-            path.write_text(_yaml(made.dataset, made.notes), encoding="utf-8")
             num_made += 1
-            typer.echo("\n  ".join([f"{name}: {path}", *made.notes]))
+            typer.echo("\n  ".join([f"{name}: {path}", *notes]))
     typer.echo(f"Made {num_made} of {len(document.data)} Datasets in {out}. Next: dtx dataset check {out}/NAME.yaml")
+
+
+def _import_one(name: str, entry: Any, folder: Path, out: Path) -> tuple[Path, tuple[str, ...]]:
+    """Writes the definition of one entry, and returns where it is and what is to be said of it."""
+    made = imported(name, entry, folder, out)
+    if made.dataset is None:
+        raise SpecError(f"it {made.notes[0]}")
+    try:
+        parse(SpecDocument(name, made.dataset), Dataset)
+    except SpecError as error:
+        raise SpecError("; ".join(f"{mistake.key_path}: {mistake.problem}. {mistake.remedy}".rstrip() for mistake in error.mistakes)) from None
+    path = out / f"{name}.yaml"
+    if path.exists():
+        raise SpecError(f"{path} exists already.")
+    path.write_text(_yaml(made.dataset, made.notes), encoding="utf-8")
+    return path, made.notes
+
+
+def _print(report: DatasetReport) -> None:
+    console = Console()
+    # A script looks for `file:line: ...` in one line.
+    console.print(report_table(report), soft_wrap=not console.is_terminal)
 
 
 def _yaml(dataset: dict[str, Any], notes: tuple[str, ...]) -> str:
@@ -171,50 +201,86 @@ class _Found:
     rewrite: Rewrite | None
 
 
-def _found(where: str, row_format: Format | None, kind: Kind | None, column: list[str] | None, tag: list[str] | None) -> _Found:
-    """What is meant: a file of rows, a definition in a file, or a name of the catalog."""
-    path = Path(where)
+def _found(where: str, row_format: Format | None, kind: Kind | None, column: list[str] | None, tag: list[str] | None, team: str) -> _Found:
+    """What is meant: rows themselves, a definition in a file, or a name of the catalog."""
     columns, tags = _pairs(column, "--column"), _pairs(tag, "--tag")
-    if path.is_dir() or (path.is_file() and path.suffix not in (".yaml", ".yml")):
-        dataset, folder = _of_rows(path, row_format, kind, columns, tags), Path()
-    elif row_format or kind or columns or tags:
+    if _is_of_rows(where):
+        part = _rows_at(where)
+        dataset = _of_rows(part.path, where, row_format, kind, columns, tags)
+        return _complete(where, dataset, {"train": part}, [])
+    if row_format or kind or columns or tags:
         raise SpecError(f"{where} says itself how it is read.", "Leave --format, --kind, --column and --tag out, or name a file of rows.")
-    else:
-        dataset, folder = _defined(path, where)
-    told = with_parameters(dataset, open_catalog("default").parameters) if names_of_parameters(dataset) else dataset
+    dataset, folder = _defined(where, team)
+    told = with_parameters(dataset, open_catalog(team).parameters) if names_of_parameters(dataset) else dataset
     if isinstance(told, list):
-        raise SpecError("\n".join(mistake.text(where) for mistake in told))
-    dataset = told
-    parts, mistakes = dataset_parts(dataset, Allowed(folder, None))
+        raise _wrong(where, told)
+    return _complete(where, told, *dataset_parts(told, Allowed(folder, None)))
+
+
+def _complete(where: str, dataset: Dataset, parts: dict[Split, Part], mistakes: list[Mistake]) -> _Found:
+    """The rows with what reads and rewrites them, or every mistake of their definition."""
     plugins, mistakes_of_plugins = resolve_plugins(dataset)
     mistakes = [*definition_mistakes(dataset), *mistakes, *mistakes_of_plugins]
     if mistakes:
-        raise SpecError("\n".join(mistake.text(where) for mistake in mistakes))
+        raise _wrong(where, mistakes)
     return _Found(dataset, parts, reading_of(dataset.format, dataset.kind, dataset.columns, dataset.tags), rewriter(plugins))
 
 
-def _of_rows(path: Path, row_format: Format | None, kind: Kind | None, columns: dict[str, str], tags: dict[str, str]) -> Dataset:
+def _wrong(where: str, mistakes: list[Mistake]) -> SpecError:
+    return SpecError("\n".join(mistake.text(where) for mistake in mistakes))
+
+
+def _is_of_rows(where: str) -> bool:
+    path = Path(where)
+    return "://" in where or "*" in path.name or path.is_dir() or (path.is_file() and path.suffix not in (".yaml", ".yml"))
+
+
+def _rows_at(where: str) -> Part:
+    """A file or a folder of rows; what lies elsewhere is brought here."""
+    found = Allowed(Path(), None).find_rows(where)
+    if isinstance(found, Mistake):
+        raise SpecError(f"{where}: {found.problem}.", found.remedy)
+    return Part(*found)
+
+
+def _of_rows(path: Path, where: str, row_format: Format | None, kind: Kind | None, columns: dict[str, str], tags: dict[str, str]) -> Dataset:
     found_format, found_kind, found_columns = detect(path)
     is_guessed = row_format in (None, found_format)
     named = found_columns.model_dump(exclude_unset=True) if is_guessed and kind in (None, found_kind) else {}
     data = {
         "name": path.name,
-        "train": str(path),
+        "train": where,
         "format": row_format or found_format,
         "kind": kind or (found_kind if is_guessed else None),
         "columns": named | columns,
         "tags": tags,
     }
-    return parse(SpecDocument(str(path), data), Dataset)
+    return parse(SpecDocument(where, data), Dataset)
 
 
-def _defined(path: Path, name: str) -> tuple[Dataset, Path]:
+def _defined(where: str, team: str) -> tuple[Dataset, Path]:
+    """A definition, and the folder that its paths count from."""
+    path = Path(where)
     if path.is_file():
-        return parse(load_text(_text(path), str(path)), Dataset), path.parent
-    catalog = load_catalog(config_folder())
-    if name not in catalog.datasets:
-        raise SpecError(f"There is no file and no Dataset {name!r}.", nearest(name, catalog.datasets))
-    return catalog.datasets[name], catalog.folders["Dataset", name]
+        return parse(load_text(_text(path), where), Dataset), path.parent
+    catalog = open_catalog(team)
+    if where not in catalog.datasets:
+        raise SpecError(f"There is no file and no Dataset {where!r}.", nearest(where, catalog.datasets))
+    version = catalog.own(DATASETS, where)
+    if version is None:
+        return catalog.datasets[where], catalog.folders["Dataset", where]
+    return _placed(where, catalog.datasets[where], OwnFiles(version, where != version.name, Allowed(Path(), None), Layout(root(), team))), Path()
+
+
+def _placed(where: str, dataset: Dataset, files: OwnFiles) -> Dataset:
+    """A Dataset of one's own with the files of the version that is asked for."""
+    if not files.is_pinned:
+        return dataset
+    found = files.dataset(dataset)
+    if isinstance(found, list):
+        raise _wrong(where, found)
+    # What messages call a file is how it was written where this version was found.
+    return dataset.model_copy(update={split: str(file.label) for split, file in found.source.files.items() if file.portion is None})
 
 
 def _pairs(written: list[str] | None, option: str) -> dict[str, str]:

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from dtx_tasks.entrypoints.documents import hand_over_rows
 from dtx_tasks.entrypoints.uploads import store
+from dtx_tasks.errors import Mistake, SpecError
 from dtx_tasks.records import Layout
+from dtx_tasks.resolve import Allowed
 from dtx_tasks.spec import SPLITS
-from dtx_tasks.storage import bring_hub, bring_page, is_hub, is_remote, is_web, look_up
+from dtx_tasks.storage import is_remote
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -64,7 +66,8 @@ def _definitions(data: dict[str, Any], axis: str, key: str) -> Iterator[dict[str
 
 
 def _here(written: str, folder: Path) -> Path:
-    """A file or folder on the author's machine, or one from the web or the hub that it can reach."""
-    if is_hub(written):
-        return bring_hub(look_up(written))
-    return bring_page(written) if is_web(written) else (folder / Path(written).expanduser()).resolve()
+    """Rows on the author's machine, or from the web or the hub that it can reach."""
+    found = Allowed(folder, None).find_rows(written)
+    if isinstance(found, Mistake):
+        raise SpecError(f"{written}: {found.problem}.", found.remedy)
+    return found[0]

@@ -18,6 +18,7 @@ from rich.console import Console
 from dtx_tasks.catalog import KINDS, Kind
 from dtx_tasks.cli.experiment import read_spec
 from dtx_tasks.cli.tables import resource_table, version_table
+from dtx_tasks.cli.team import Team
 from dtx_tasks.entrypoints.resources import bundled_digest, create_resource, delete_resource, edit_resource, list_resources, resource_versions, show_resource
 from dtx_tasks.errors import SpecError
 from dtx_tasks.resolve import Origin
@@ -37,7 +38,6 @@ Definition = Annotated[
     ),
 ]
 MaybeDefinition = Annotated[Path | None, typer.Argument(help="As for create; without it $EDITOR opens.", show_default=False, allow_dash=True)]
-Team = Annotated[str, typer.Option(help="The team whose they are.")]
 Note = Annotated[str, typer.Option(help="Why, in a few words; kept with the version.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for other programs.")]
 AsYaml = Annotated[bool, typer.Option("--yaml", help="Print the definition alone, as create and edit read it.")]

@@ -45,10 +45,10 @@ def report_table(report: DatasetReport) -> RenderableType:
 
 
 def _lengths(report: DatasetReport) -> Iterator[RenderableType]:
-    for figures in {found.label: found.statistics for found in report.splits.values()}.values():
+    for label, figures in {found.label: found.statistics for found in report.splits.values() if found.statistics.lengths}.items():
         unit = "tokens" if figures.num_tokens else "characters"
         counts = ", ".join(f"{bound:,}: {figures.lengths[bound]:,}" for bound in sorted(figures.lengths))
-        yield Text(f"Rows of at most so many {unit}: {counts}.")
+        yield Text(f"Rows of {label} of at most so many {unit}: {counts}.")
 
 
 def _findings(report: DatasetReport) -> Iterator[RenderableType]:

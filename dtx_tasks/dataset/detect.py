@@ -1,10 +1,11 @@
-"""The format of a file whose author names none, by its first row."""
+"""The format of a file whose author names none, by its first rows."""
 
 from __future__ import annotations
 
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from dtx_tasks.dataset.fields import truth
 from dtx_tasks.dataset.folder import read_rows
 from dtx_tasks.dataset.read import RawRow
 from dtx_tasks.spec import Columns
@@ -30,13 +31,13 @@ def detect(path: Path) -> tuple[Format, Kind | None, Columns]:
     seen = {str(name) for row in rows for name in row}
     for name in ("messages", "conversations"):
         if name in seen:
-            return _turns(name, next((row[name] for row in rows if row.get(name)), None), seen)
+            return _turns(name, next((row[name] for row in rows if row.get(name)), None), rows)
     if "prompt" in seen and "instruction" not in seen:
         return "prompt_completion", None if "completion" in seen else "prompts", Columns()
     if seen == {"text"} or ("text" in seen and not seen & {"instruction", "output"}):
         return "text", None, Columns()
     named: dict[str, Any] = {name: name for name in OPTIONAL_OF_ALPACA if name in seen}
-    kind, label = _kind(seen)
+    kind, label = _kind(rows)
     return "alpaca", kind, Columns(**named, **label)
 
 
@@ -49,15 +50,20 @@ def _first_rows(path: Path) -> list[dict[str, Any]]:
     return [raw.values for raw in islice(read_rows(path), LOOKED_AT) if isinstance(raw, RawRow) and isinstance(raw.values, dict)]
 
 
-def _turns(name: str, turns: Any, seen: set[str]) -> tuple[Format, Kind | None, Columns]:
+def _turns(name: str, turns: Any, rows: list[dict[str, Any]]) -> tuple[Format, Kind | None, Columns]:
     first = turns[0] if isinstance(turns, list) and turns else None
     row_format: Format = "openai" if isinstance(first, dict) and "role" in first else "sharegpt"
-    kind, label = _kind(seen)
+    kind, label = _kind(rows)
     return row_format, kind, Columns(messages=name, **label)
 
 
-def _kind(seen: set[str]) -> tuple[Kind | None, dict[str, Any]]:
+def _kind(rows: list[dict[str, Any]]) -> tuple[Kind | None, dict[str, Any]]:
+    seen = {name for row in rows for name in row}
     if {"chosen", "rejected"} <= seen:
         return "preferences", {}
-    label = next((name for name in ("kto_tag", "label") if name in seen), None)
-    return ("labels", {"kto_tag": label}) if label else (None, {})
+    if "kto_tag" in seen:
+        return "labels", {"kto_tag": "kto_tag"}
+    # A column of this name may as well say what a row is about.
+    labels = [row["label"] for row in rows if row.get("label") is not None]
+    is_label = bool(labels) and all(truth(label) is not None for label in labels)
+    return ("labels", {"kto_tag": "label"}) if is_label else (None, {})

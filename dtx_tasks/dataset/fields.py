@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 TRUE_WORDS, FALSE_WORDS = ("true", "1"), ("false", "0")
 
-ANOTHER_COLUMN = "Name another one under `columns` of the Dataset."
+ANOTHER_COLUMN = "Name another one: `columns` of a Dataset, `--column PART=NAME` for a bare file."
 QUOTE = "Put it in quotes."
 WRITE_OR_REMOVE = "Write the text or remove the row."
 
@@ -128,12 +128,10 @@ class Fields:
     def label(self, part: str) -> bool | None:
         """True or false; the words too, since CSV has no others."""
         value, name = self.needed(part), self.column(part)
-        word = value.lower() if isinstance(value, str) else ""
-        if isinstance(value, bool) or word in (*TRUE_WORDS, *FALSE_WORDS):
-            return word in TRUE_WORDS or value is True
-        if name in self.values:
+        found = truth(value)
+        if found is None and name in self.values:
             self.refuse(name, "wrong_type", f"must be true or false (got {shown(value)})", "True marks a good answer.")
-        return None
+        return found
 
     def files(self) -> dict[str, list[str]]:
         """The row's files by kind, of its columns or of its turns; a row without the column has none and needs none."""
@@ -146,6 +144,14 @@ class Fields:
             if found.get(part) and part in self.found_files:
                 self.refuse(self.column(part), "file_count", f"{part} are named here and in the turns", "Name all of them in one of the two places.")
         return found | self.found_files
+
+
+def truth(value: object) -> bool | None:
+    """What a value, or one of the words for it, says; None for anything else."""
+    word = value.lower() if isinstance(value, str) else ""
+    if isinstance(value, bool) or word in (*TRUE_WORDS, *FALSE_WORDS):
+        return word in TRUE_WORDS or value is True
+    return None
 
 
 def shown(value: object) -> str:

@@ -18,6 +18,8 @@ SHOWN_OF_A_CODE = 20
 ERRORS = {
     "unknown_kind_of_file": "The ending of the file is none that can be read.",
     "damaged_file": "The file is not what its ending says: not gzip, not zstd, not Parquet.",
+    "too_large": "A row, or what a compressed file or a Parquet file holds, that is larger than is read.",
+    "repeated_column": "Two columns of one name: only one of them could be read.",
     "not_utf8": "Bytes that are not UTF-8.",
     "not_json": "Text that is not JSON.",
     "not_csv": "Text that is not CSV.",

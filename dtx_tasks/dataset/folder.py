@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from dtx_tasks.dataset.read import KINDS_OF_FILES, kind_of_file, read_file
 from dtx_tasks.errors import Mistake
-from dtx_tasks.storage import list_names
+from dtx_tasks.storage import list_names, parted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
     from dtx_tasks.dataset.read import RawRow, Unreadable
 
 LINES_OF_A_FILE = 1 << 40
 """Lines of the first file of a folder count from here, those of the second from twice as many: a place stays one number for each row."""
+
+
+SPLIT_OF_NAME = re.compile(r"(?P<split>train|test|validation|valid|val|dev|eval)[-_.]")
+"""How the hub's datasets name files of splits that lie in one folder: `train-00000-of-00001.parquet`."""
+
+DOCUMENTATION = re.compile(r"(README|LICENSE).*|.*\.md", re.IGNORECASE)
 
 
 class FolderLabel(str):
@@ -52,7 +59,13 @@ def place_of(label: str, line: int) -> tuple[str, int]:
         line: Of a row of the split.
     """
     number, line_of_file = divmod(line, LINES_OF_A_FILE)
-    return (f"{label}/{label.names[number - 1]}", line_of_file) if number and isinstance(label, FolderLabel) else (label, line)
+    return (_inside(label, label.names[number - 1]), line_of_file) if number and isinstance(label, FolderLabel) else (label, line)
+
+
+def _inside(written: str, name: str) -> str:
+    """A file of a folder, or of the folder of a pattern."""
+    # A pattern without a folder is of this one.
+    return f"{parted(f'/{written}')[0].rstrip('/')}/{name}".removeprefix("/")
 
 
 def said_place(label: str, line: int) -> str:
@@ -78,11 +91,29 @@ def folder_mistake(names: Sequence[str], written: str) -> Mistake | None:
         return Mistake("", f"is an empty folder (got {written!r})", f"Put files of rows into it: {', '.join(KINDS_OF_FILES)}.")
     odd = next((name for name, kind in kinds.items() if not kind), None)
     if odd:
-        return Mistake("", f"is a folder with something in it that is no file of rows: {odd!r} (got {written!r})", "Give the rows a folder of their own.")
+        return Mistake("", f"is a folder with something in it that is no file of rows: {odd!r} (got {written!r})", _remedy(names, written))
+    splits = {found["split"]: name for name in reversed(names) if (found := SPLIT_OF_NAME.match(name))}
+    if len(splits) > 1:
+        first = "train" if "train" in splits else min(splits)
+        others = ", ".join(repr(splits[word]) for word in sorted(splits) if word != first)
+        problem = f"is a folder with rows of several splits: {splits[first]!r} beside {others} (got {written!r})"
+        return Mistake("", problem, f"Name those of one split: {_inside(written, splits[first][: len(first) + 1])}*.")
     if len(set(kinds.values())) > 1:
         problem = f"is a folder with files of several kinds: {', '.join(sorted(set(kinds.values())))} (got {written!r})"
         return Mistake("", problem, "Give each kind a folder of its own, or make them one kind: the same rows may be in it twice.")
     return None
+
+
+def without_documentation(names: Iterable[str]) -> tuple[str, ...]:
+    """The names of a dataset's files but for those that tell about it."""
+    return tuple(name for name in names if kind_of_file(PurePath(name))[0] or not DOCUMENTATION.fullmatch(name))
+
+
+def _remedy(names: Sequence[str], written: str) -> str:
+    ending = next(("".join(kind_of_file(PurePath(name))) for name in names if kind_of_file(PurePath(name))[0]), "")
+    if not ending:
+        return "Name the files of rows, or the folder that they are in."
+    return f"Give the rows a folder of their own, or name them: {_inside(written, '*' + ending)}."
 
 
 def read_rows(path: Path) -> Iterator[RawRow | Unreadable]:

@@ -31,7 +31,11 @@ NUM_BINS, NUM_BANDS = 64, 8
 """Eight bands of eight bins: a pair of similarity 0.9 shares a band with probability 0.99, one of 0.5 with 0.03."""
 
 NEAR = 0.9
-BATCH_ROWS = 256
+BATCH_ROWS, BATCH_CHARACTERS = 256, 1 << 18
+"""Rows are taken together until they are so many, or so long: a character of them needs some 60 bytes until its hash is taken."""
+
+LOOKED_AT_CHARACTERS = 100_000
+"""Of a row: what stands behind them is not compared."""
 
 EMPTY = np.uint32(0xFFFFFFFF)
 BASE, MIX = np.uint64(0x100000001B3), np.uint64(0xFF51AFD7ED558CCD)
@@ -39,16 +43,25 @@ BASE, MIX = np.uint64(0x100000001B3), np.uint64(0xFF51AFD7ED558CCD)
 
 
 class Signatures:
-    """The signatures of rows, as they come: 256 bytes a row."""
+    """The signatures of rows, as they come: 256 bytes a row.
+
+    Attributes:
+        num_rows: How many came.
+    """
 
     def __init__(self) -> None:
         self._done: list[Signature] = []
         self._waiting: list[str] = []
+        self._num_characters = 0
+        self.num_rows = 0
 
     def add(self, texts: Sequence[str]) -> None:
-        """Takes a row by everything that is written in it."""
-        self._waiting.append("\n".join(texts))
-        if len(self._waiting) >= BATCH_ROWS:
+        """Takes a row by what is written in it, up to LOOKED_AT_CHARACTERS."""
+        text = "\n".join(text[:LOOKED_AT_CHARACTERS] for text in texts)[:LOOKED_AT_CHARACTERS]
+        self._waiting.append(text)
+        self._num_characters += len(text)
+        self.num_rows += 1
+        if len(self._waiting) >= BATCH_ROWS or self._num_characters >= BATCH_CHARACTERS:
             self._flush()
 
     def array(self) -> Signature:
@@ -60,7 +73,7 @@ class Signatures:
     def _flush(self) -> None:
         if self._waiting:
             self._done.append(_signatures(self._waiting))
-            self._waiting = []
+            self._waiting, self._num_characters = [], 0
 
 
 def near_pairs(known: Signature, asked: Signature) -> Iterator[tuple[int, int, float]]:

@@ -12,18 +12,28 @@ import tempfile
 import zlib
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import chain, zip_longest
+from functools import partial
+from itertools import count, zip_longest
 from typing import IO, TYPE_CHECKING, Any
 
+from dtx_tasks.settings import max_unpacked_bytes
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path, PurePath
+
+    import pyarrow as pa
 
 KINDS_OF_FILES = (".jsonl", ".json", ".csv", ".parquet")
 COMPRESSIONS = (".gz", ".zst")
 
-MAX_FIELD_CHARACTERS = 1 << 27
-csv.field_size_limit(MAX_FIELD_CHARACTERS)
+MAX_ROW_BYTES = 32 << 20
+"""Of one row, which is read as a whole."""
+
+csv.field_size_limit(MAX_ROW_BYTES)
+
+MAX_RATIO = 100
+"""How many times its own size a compressed file may hold: text is packed to a tenth, and hardly ever to less than a hundredth."""
 
 CHUNK_BYTES = 1 << 20
 BATCH_ROWS = 512
@@ -32,8 +42,10 @@ SPACE = re.compile(r"[ \t\r\n]*")
 LONGEST_LITERAL = 16
 """Characters of an escape or a word that the end of a chunk may cut in two."""
 
-DAMAGED = (OSError, EOFError, ValueError, zlib.error)
-"""What gzip, zstd and Parquet say of bytes that are not theirs; pyarrow's errors are kinds of ValueError and OSError."""
+DAMAGED = (OSError, EOFError, ValueError, OverflowError, zlib.error)
+"""What gzip, zstd and Parquet say of bytes that are not theirs, and of values that Python has not, such as the year 10,000."""
+
+SPLIT_IT = "Divide it into several rows."
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +80,41 @@ class Unreadable:
     hint: str
 
 
-class _BadText(Exception):
-    """Bytes that are not UTF-8."""
+class _Stop(Exception):
+    """A place behind which nothing can be read."""
 
     def __init__(self, found: Unreadable) -> None:
         super().__init__(found.problem)
         self.found = found
+
+
+class _TooLarge(Exception):
+    """A compressed file holds more than is read."""
+
+
+class _Limited(io.RawIOBase):
+    """What a compressed file holds, up to a limit."""
+
+    def __init__(self, stream: IO[bytes], most: int) -> None:
+        self._stream, self._left = stream, most
+
+    def readable(self) -> bool:
+        """It is for reading."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Reads on.
+
+        Raises:
+            _TooLarge: The limit is reached.
+        """
+        # Not more at once than comes at once: what stands before damage is not lost with it.
+        piece: bytes = self._stream.read1(max(1, min(len(buffer), self._left)))  # type: ignore[attr-defined]
+        self._left -= len(piece)
+        if self._left < 0:
+            raise _TooLarge
+        buffer[: len(piece)] = piece
+        return len(piece)
 
 
 def kind_of_file(path: PurePath) -> tuple[str, str]:
@@ -88,6 +129,7 @@ def read_file(path: Path) -> Iterator[RawRow | Unreadable]:
 
     Args:
         path: A .jsonl, .json, .csv or .parquet file, as it is or with .gz or .zst; UTF-8, with or without a byte order mark.
+            A row may have MAX_ROW_BYTES, and a compressed file may hold what `_most_unpacked` says.
     """
     kind, packed = kind_of_file(path)
     if not kind:
@@ -95,15 +137,19 @@ def read_file(path: Path) -> Iterator[RawRow | Unreadable]:
         yield Unreadable(1, 1, "unknown_kind_of_file", f"files of the kind {path.suffix or path.name!r} cannot be read", f"Use one of {known}.")
         return
     readers: dict[str, Callable[[IO[bytes]], Iterator[RawRow | Unreadable]]]
-    readers = {".jsonl": _read_jsonl, ".json": _read_json, ".csv": _read_csv, ".parquet": _read_parquet}
     last = 0
     try:
-        with _unpacked(path, packed) as stream:
+        most = _most_unpacked(path)
+        readers = {".jsonl": _read_jsonl, ".json": _read_json, ".csv": _read_csv, ".parquet": partial(_read_parquet, most=most)}
+        with _unpacked(path, packed, most) as stream:
             for row in readers[kind](stream):
                 last = row.line
                 yield row
-    except _BadText as bad:
-        yield bad.found
+    except _Stop as stop:
+        yield stop.found
+    except _TooLarge:
+        said = f"the file holds more than {most:,} bytes, the limit for one of its size or that of DTX_MAX_UNPACKED_BYTES"
+        yield Unreadable(last + 1, 1, "too_large", said, "Store it without compression, or divide it into several files.")
     except ImportError:
         yield Unreadable(1, 1, "damaged_file", f"reading {path.suffix} needs pyarrow, which is not installed", "`pip install pyarrow`.")
     except DAMAGED as error:
@@ -111,29 +157,54 @@ def read_file(path: Path) -> Iterator[RawRow | Unreadable]:
         yield Unreadable(last + 1, 1, "damaged_file", f"the file cannot be read as {packed or kind}: {said}", "Make it again, or give it the right ending.")
 
 
-@contextmanager
-def _unpacked(path: Path, packed: str) -> Iterator[IO[bytes]]:
-    if packed == ".gz":
-        with gzip.open(path, "rb") as stream:
-            yield stream  # type: ignore[misc]
-    elif packed == ".zst":
-        import pyarrow as pa
+def _most_unpacked(path: Path) -> int:
+    """Bytes that a compressed file may hold; a small file may always hold a row."""
+    return min(max_unpacked_bytes(), max(MAX_RATIO * path.stat().st_size, MAX_ROW_BYTES))
 
-        with pa.input_stream(str(path), compression="zstd") as stream:
-            yield io.BufferedReader(stream, CHUNK_BYTES)
-    else:
+
+@contextmanager
+def _unpacked(path: Path, packed: str, most: int) -> Iterator[IO[bytes]]:
+    if not packed:
         with path.open("rb") as stream:
             yield stream
+        return
+    with _packed(path, packed) as stream:
+        yield io.BufferedReader(_Limited(stream, most), CHUNK_BYTES)
+
+
+def _packed(path: Path, packed: str) -> Any:
+    if packed == ".gz":
+        return gzip.open(path, "rb")
+    import pyarrow as pa
+
+    return pa.input_stream(str(path), compression="zstd")
 
 
 def _lines(stream: IO[bytes]) -> Iterator[tuple[int, str | Unreadable]]:
     """Each line with its number; lines end at a line feed alone: JSON strings and fields may hold U+2028 and its like."""
-    for number, line in enumerate(stream, 1):
+    for number in count(1):
+        line = stream.readline(MAX_ROW_BYTES)
+        if not line:
+            return
+        if len(line) == MAX_ROW_BYTES and not line.endswith(b"\n"):
+            del line
+            yield number, _long_row(number, 1)
+            _skip_line(stream)
+            continue
         try:
             yield number, line.decode("utf-8-sig" if number == 1 else "utf-8")
         except UnicodeDecodeError as error:
             column = len(error.object[: error.start].decode("utf-8", "replace")) + 1
             yield number, _not_utf8(number, column, error)
+
+
+def _skip_line(stream: IO[bytes]) -> None:
+    while (piece := stream.readline(CHUNK_BYTES)) and not piece.endswith(b"\n"):
+        pass
+
+
+def _long_row(line: int, column: int) -> Unreadable:
+    return Unreadable(line, column, "too_large", f"the row is longer than {MAX_ROW_BYTES >> 20} MiB", SPLIT_IT)
 
 
 def _not_utf8(line: int, column: int, error: UnicodeDecodeError) -> Unreadable:
@@ -186,16 +257,18 @@ class _Text:
 
     def more(self, position: int) -> None:
         """Lets go of what stands before a position, and reads on: as much again as is at hand, so that one long row costs no square of its length."""
-        self.place(position)
+        line, column = self.place(position)
         self.text, self._counted = self.text[position:], 0
-        chunk = self._stream.read(max(CHUNK_BYTES, len(self.text)))
+        if len(self.text) > MAX_ROW_BYTES:
+            raise _Stop(_long_row(line, column + 1))
+        chunk = self._stream.read(max(CHUNK_BYTES, min(len(self.text), MAX_ROW_BYTES - len(self.text))))
         self.is_whole = not chunk
         try:
             self.text += self._decoder.decode(chunk, final=self.is_whole)
         except UnicodeDecodeError as error:
             self.text += error.object[: error.start].decode("utf-8")
             line, column = self.place(len(self.text))
-            raise _BadText(_not_utf8(line, column + 1, error)) from None
+            raise _Stop(_not_utf8(line, column + 1, error)) from None
 
     def place(self, position: int) -> tuple[int, int]:
         """Line and 0-based column of a position, which must not be before the last one that was asked for."""
@@ -268,44 +341,88 @@ def _next_value(source: _Text, position: int) -> tuple[RawRow | Unreadable, int]
 
 
 def _read_csv(stream: IO[bytes]) -> Iterator[RawRow | Unreadable]:
-    reader = csv.reader(_text_lines(stream), strict=True)
+    lines = _TextLines(stream)
+    reader = csv.reader(lines, strict=True)
     line = 1
     try:
         header = next(reader, [])
+        _refuse_repeated([name for name in header if name])
         line = reader.line_num + 1
         for fields in reader:
             if len(fields) > len(header):
                 yield Unreadable(line, 1, "not_csv", "the row has more fields than the header", "Put text with commas in double quotes.")
             elif fields:
                 yield RawRow(line, dict(zip_longest(header, fields)))
-            line = reader.line_num + 1
+            line, lines.num_characters = reader.line_num + 1, 0
     except csv.Error as error:
         code = "cut_off" if "unexpected end" in str(error) else "not_csv"
         yield Unreadable(line, 1, code, f"this is not CSV: {error}", "Check the double quotes of this row.")
 
 
-def _text_lines(stream: IO[bytes]) -> Iterator[str]:
-    """Lines for the CSV reader, which cannot go on behind bytes that are not UTF-8."""
-    for _, line in _lines(stream):
-        if isinstance(line, Unreadable):
-            raise _BadText(line)
-        # A carriage return alone ends a line of older programs.
-        yield from io.StringIO(line, newline="") if "\r" in line[:-2] else (line,)
+class _TextLines:
+    """Lines for the CSV reader, which cannot go on behind bytes that are not UTF-8.
+
+    Attributes:
+        num_characters: Since whoever reads last set it to 0: of the row, which may be of many lines.
+    """
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream, self.num_characters = stream, 0
+
+    def __iter__(self) -> Iterator[str]:
+        for number, line in _lines(self._stream):
+            if isinstance(line, Unreadable):
+                raise _Stop(line)
+            self.num_characters += len(line)
+            if self.num_characters > MAX_ROW_BYTES:
+                raise _Stop(_long_row(number, 1))
+            # A carriage return alone ends a line of older programs.
+            yield from io.StringIO(line, newline="") if "\r" in line[:-2] else (line,)
 
 
-def _read_parquet(stream: IO[bytes]) -> Iterator[RawRow | Unreadable]:
+def _refuse_repeated(names: Sequence[str]) -> None:
+    """Raises _Stop for columns of one name, of which only the last would be read."""
+    name = next((name for place, name in enumerate(names) if name in names[:place]), None)
+    if name is not None:
+        raise _Stop(Unreadable(1, 1, "repeated_column", f"two columns are called {name!r}", "Rename one of them, or remove it."))
+
+
+def _read_parquet(stream: IO[bytes], most: int) -> Iterator[RawRow | Unreadable]:
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
     with tempfile.TemporaryFile() as whole:
-        source = stream if stream.seekable() and isinstance(stream, io.BufferedReader) and _is_plain(stream) else _copied(stream, whole)
-        batches = pq.ParquetFile(source).iter_batches(batch_size=BATCH_ROWS)
-        rows: Iterable[Any] = chain.from_iterable(batch.to_pylist() for batch in batches)
-        for number, values in enumerate(rows, 1):
-            yield RawRow(number, values)
+        try:
+            file = pq.ParquetFile(stream if _is_plain(stream) else _copied(stream, whole))
+            _refuse_repeated(file.schema_arrow.names)
+            batches = file.iter_batches(batch_size=_rows_at_once(file.metadata, most))
+            rows = (row for batch in batches for row in _rows_of(batch))
+            for number, values in enumerate(rows, 1):
+                yield _long_row(number, 1) if values is None else RawRow(number, values)
+        except pa.ArrowException as error:
+            # Not all of them are kinds of ValueError.
+            raise ValueError(str(error)) from error
 
 
-def _is_plain(stream: io.BufferedReader) -> bool:
-    return isinstance(stream.raw, io.FileIO)
+def _rows_at_once(metadata: Any, most: int) -> int:
+    """Rows of a batch: fewer where they are long."""
+    num_bytes: int = sum(metadata.row_group(number).total_byte_size for number in range(metadata.num_row_groups))
+    if num_bytes > most:
+        raise _TooLarge
+    return max(1, min(BATCH_ROWS, MAX_ROW_BYTES * int(metadata.num_rows) // max(1, num_bytes)))
+
+
+def _rows_of(batch: pa.RecordBatch) -> Iterator[dict[str, Any] | None]:
+    """Its rows; None for one that is too long."""
+    if batch.nbytes <= MAX_ROW_BYTES:
+        yield from batch.to_pylist()
+        return
+    for row in (batch.slice(number, 1) for number in range(batch.num_rows)):
+        yield None if row.nbytes > MAX_ROW_BYTES else row.to_pylist()[0]
+
+
+def _is_plain(stream: IO[bytes]) -> bool:
+    return isinstance(stream, io.BufferedReader) and isinstance(stream.raw, io.FileIO)
 
 
 def _copied(stream: IO[bytes], whole: IO[bytes]) -> IO[bytes]:

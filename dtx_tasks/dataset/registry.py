@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
-from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from dtx_tasks.dataset.detect import columns_of_file
+from dtx_tasks.dataset.folder import folder_mistake
 from dtx_tasks.dataset.read import kind_of_file
 from dtx_tasks.spec import OPTIONAL, OWN_COLUMNS, OWN_TAGS
+from dtx_tasks.storage import list_names
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -17,8 +19,12 @@ if TYPE_CHECKING:
 PARTS = {"prompt": "instruction", "query": "input", "response": "output"}
 """LLaMA-Factory's words for what has another one here; the others are the same."""
 
-NOT_FILES = ("hf_hub_url", "ms_hub_url", "om_hub_url", "script_url")
-KNOWN = frozenset({"file_name", "cloud_file_name", "formatting", "ranking", "columns", "tags", "num_samples", "split", "subset", "folder", *NOT_FILES})
+HUB = "hf_hub_url"
+HUB_ID = re.compile(r"[^/@\s]+/[^/@\s]+")
+UNREACHABLE = ("ms_hub_url", "om_hub_url", "script_url")
+TEXTS = ("file_name", "cloud_file_name", HUB, "formatting", "split", "subset", "folder")
+MAPPINGS = ("columns", "tags")
+KNOWN = frozenset({"ranking", "num_samples", *TEXTS, *MAPPINGS, *UNREACHABLE})
 
 
 @dataclass(frozen=True)
@@ -45,11 +51,13 @@ def imported(name: str, entry: Any, folder: Path, out: Path) -> Imported:
         folder: What the entry's file counts from: that of dataset_info.json.
         out: Where the definition will be, and what its path counts from.
     """
+    # A key without a value says nothing there either.
+    entry = {key: value for key, value in entry.items() if value is not None} if isinstance(entry, dict) else entry
     refused = _refused(entry)
     if refused:
         return Imported(name, None, (refused,))
-    written = entry.get("file_name") or entry["cloud_file_name"]
-    seen = columns_of_file(folder / written) if "file_name" in entry else None
+    path = folder / entry["file_name"] if entry.get("file_name") and not entry.get(HUB) else None
+    seen = columns_of_file(path) if path else None
     row_format = _format(entry)
     columns, column_notes = _columns(entry, row_format, seen)
     tags, tag_notes = _tags(entry, row_format)
@@ -58,26 +66,54 @@ def imported(name: str, entry: Any, folder: Path, out: Path) -> Imported:
         "name": name,
         "format": row_format,
         **kind,
-        "train": os.path.relpath(folder / written, out) if "file_name" in entry else written,
+        "train": os.path.relpath(path, out) if path else _address(entry),
         **({"columns": columns} if columns else {}),
         **({"tags": tags} if tags else {}),
         **({"max_samples": entry["num_samples"]} if entry.get("num_samples") else {}),
     }
-    return Imported(name, dataset, (*_notes(entry, row_format, seen, written), *column_notes, *tag_notes))
+    source_notes = _notes_of_hub(entry) if entry.get(HUB) else _notes_of_file(entry, path, is_read=seen is not None)
+    return Imported(name, dataset, (*source_notes, *_notes(entry, row_format), *column_notes, *tag_notes))
+
+
+def _address(entry: dict[str, Any]) -> str:
+    if entry.get(HUB):
+        return f"hf://datasets/{entry[HUB]}/{entry.get('folder', '').strip('/')}".rstrip("/")
+    return str(entry["cloud_file_name"])
 
 
 def _refused(entry: Any) -> str:
     """Why an entry can be no Dataset; empty where it can."""
     if not isinstance(entry, dict):
         return 'is no object: an entry looks like {"file_name": "rows.json"}.'
-    if any(entry.get(key) for key in NOT_FILES):
-        return "lies on a hub, which cannot be reached yet: download its file and give it as `file_name`."
-    if not (entry.get("file_name") or entry.get("cloud_file_name")):
-        return "names no file."
+    return _wrong_types(entry) or _placeless(entry) or _unreadable(entry)
+
+
+def _placeless(entry: dict[str, Any]) -> str:
+    if entry.get(HUB):
+        is_known = HUB_ID.fullmatch(entry[HUB])
+        return "" if is_known else f"has a hf_hub_url that is no dataset of an owner (got {entry[HUB]!r}): write it as `OWNER/NAME`."
+    if any(entry.get(key) for key in UNREACHABLE):
+        return "lies where it cannot be reached from here: download its file and give it as `file_name`."
+    return "" if entry.get("file_name") or entry.get("cloud_file_name") else "names no file."
+
+
+def _unreadable(entry: dict[str, Any]) -> str:
     if entry.get("formatting", "alpaca") not in ("alpaca", "sharegpt", "openai"):
         return f"has a formatting that is not known (got {entry['formatting']!r})."
     if entry.get("ranking") and not {"chosen", "rejected"} <= set(entry.get("columns") or {}):
         return "is a ranking whose columns name no chosen and no rejected."
+    return ""
+
+
+def _wrong_types(entry: dict[str, Any]) -> str:
+    """The first value that is of another type than LLaMA-Factory reads; empty where all are right."""
+    for key in TEXTS:
+        if not isinstance(entry.get(key, ""), str):
+            return f"has a {key} that is no text (got {entry[key]!r})."
+    for key in MAPPINGS:
+        found = entry.get(key, {})
+        if not isinstance(found, dict) or not all(isinstance(value, str) for value in found.values()):
+            return f"has {key} that are no object of texts (got {found!r})."
     return ""
 
 
@@ -124,19 +160,41 @@ def _tags(entry: dict[str, Any], row_format: str) -> tuple[dict[str, str], list[
     return {part: word for part, word in written.items() if own.get(part) != word}, notes
 
 
-def _notes(entry: dict[str, Any], row_format: str, seen: set[str] | None, written: str) -> list[str]:
-    """What means something else here, apart from columns and tags."""
+def _notes_of_hub(entry: dict[str, Any]) -> list[str]:
+    """What the hub's names of parts and splits come to, which are not looked up there."""
+    address = _address(entry)
+    notes = [
+        f"hf_hub_url: all files of {address} are read, by their newest commit; name a revision or some of them, such as {address}/train-*, where it has more."
+    ]
+    if entry.get("subset"):
+        notes.append(f"subset: is not looked up on the hub (got {entry['subset']!r}); put the folder or the files of it into `train`.")
+    if entry.get("split"):
+        notes.append(f"split: is not looked up on the hub (got {entry['split']!r}); put the files of it into `train`, such as {address}/{entry['split']}-*.")
+    return notes
+
+
+def _notes_of_file(entry: dict[str, Any], path: Path | None, *, is_read: bool) -> list[str]:
+    """What is wrong with the file of an entry, and what is said of it in vain."""
     notes = []
-    if seen is None and entry.get("file_name"):
-        said = "is not there, or cannot be read" if kind_of_file(PurePath(written))[0] else "is a folder or of a kind that cannot be read: name one file"
-        notes.append(f"file_name: {written!r} {said}.")
+    if path:
+        wrong = folder_mistake(list_names(str(path)), entry["file_name"]) if path.is_dir() else None
+        if wrong:
+            notes.append(f"file_name: {wrong.problem}. {wrong.remedy}")
+        elif not is_read:
+            said = "is not there, or cannot be read" if path.is_dir() or kind_of_file(path)[0] else "is of a kind that cannot be read"
+            notes.append(f"file_name: {entry['file_name']!r} {said}.")
+    if entry.get("split", "train") != "train":
+        notes.append(f"split: has no meaning for a file (got {entry['split']!r}).")
+    return notes + [f"{key}: has no meaning for a file." for key in ("subset", "folder") if entry.get(key)]
+
+
+def _notes(entry: dict[str, Any], row_format: str) -> list[str]:
+    """What means something else here, apart from where it lies, columns and tags."""
+    notes = []
     if row_format == "text":
         notes.append("columns: names a prompt and no answer, which LLaMA-Factory pre-trains on; rows of plain text here.")
     if entry.get("num_samples"):
         notes.append("num_samples: LLaMA-Factory takes so many rows at random; `max_samples` takes the first.")
     if entry.get("formatting") == "openai":
         notes.append("formatting: openai adds 'detailed thinking off' to the system message in LLaMA-Factory; nothing is added here.")
-    if entry.get("split", "train") != "train":
-        notes.append(f"split: has no meaning for a file (got {entry['split']!r}).")
-    notes += [f"{key}: has no meaning for a file." for key in ("subset", "folder") if entry.get(key)]
     return notes + [f"{key}: is not a key that LLaMA-Factory knows." for key in sorted(set(entry) - KNOWN)]

@@ -148,6 +148,7 @@ def check_dataset(
     seed: int,
     measure: Callable[[Row], Measured] | None = None,
     rewrite: Rewrite | None = None,
+    max_samples: int | None = None,
 ) -> DatasetReport:
     """Reads every row of a Dataset and says all that is known about them.
 
@@ -158,15 +159,20 @@ def check_dataset(
         seed: Which rows a share or a number takes.
         measure: What a tokenizer makes of a row; raises DataError for a row that nothing can be learned from.
         rewrite: What changes rows before they are read by their format.
+        max_samples: Only the first so many rows of train are learned from: of the others nothing but mistakes is said.
     """
     # Airflow's parser imports this module, and should not wait for numpy.
     from dtx_tasks.dataset.near import Signatures
 
     rows, statistics = SplitRows(parts, reading, seed, rewrite), dict[str, Statistics]()
     findings, labels = Findings(), {split: part.label for split, part in parts.items()}
-    signatures = {part.label: Signatures() for part in parts.values()}
+    signatures = {split: Signatures() for split, part in parts.items() if part.portion is None}
+    # Which rows of a file are held out is not known before all of them were read.
+    most = max_samples if len(signatures) == len(parts) else None
 
     def look(split: Split, row: Row) -> None:
+        if split == "train" and most is not None and signatures[split].num_rows >= most:
+            return
         for doubt in doubts(row):
             findings.add(doubt.at(labels[split], row.line))
         try:
@@ -174,14 +180,17 @@ def check_dataset(
         except DataError as error:
             findings.add(Problem("row", "unlearnable", error.message.rstrip("."), error.hint).at(labels[split], row.line))
             measured = None
-        signatures[labels[split]].add(row.texts)
+        signatures[split].add(row.texts)
         statistics.setdefault(labels[split], Statistics()).add(row, measured)
 
     scans = rows.scan(look)
+    scans = {split: scan.first(max_samples) if split == "train" else scan for split, scan in scans.items()}
     for scan in {scan.label: scan for scan in scans.values()}.values():
         _add_totals(findings, scan.label, statistics.get(scan.label, Statistics()))
     _add_repeats(findings, scans)
-    _add_near(findings, scans, {split: signatures[scan.label].array()[rows.numbers(split)] for split, scan in scans.items()})
+    file_of: dict[Split, Split] = {split: "train" if part.portion is not None else split for split, part in parts.items()}
+    seen = {split: signatures[file_of[split]].array()[rows.numbers(split)[: len(scan.ids)]] for split, scan in scans.items()}
+    _add_near(findings, scans, seen)
     merged = Findings()
     merged.merge([*rows.findings.values(), findings])
     splits = {split: SplitReport(scan.label, len(scan.ids), statistics.get(scan.label, Statistics())) for split, scan in scans.items()}

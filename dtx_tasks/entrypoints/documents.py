@@ -87,8 +87,8 @@ def _moved_dataset(dataset: DatasetSource, layout: Layout) -> DatasetSource:
 
 
 def _moved_file(file: FileSource, layout: Layout) -> FileSource:
-    # What was downloaded lies in this machine's cache, and may be another file at its next download.
-    if is_remote(file.path) or not (is_remote(layout.root) or "://" in file.label):
+    # What was downloaded, or chosen by a pattern, lies in this machine's cache, and may be another file the next time.
+    if is_remote(file.path) or not (is_remote(layout.root) or "://" in file.label or "*" in file.label):
         return file
     return file.model_copy(update={"path": hand_over_rows(file, layout)})
 

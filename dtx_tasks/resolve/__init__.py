@@ -4,13 +4,14 @@ from dtx_tasks.resolve.files import Allowed, dataset_parts, definition_mistakes,
 from dtx_tasks.resolve.finished import finished_jobs, tokens_per_s
 from dtx_tasks.resolve.groups import merged_values
 from dtx_tasks.resolve.inputs import Origin, resolve
-from dtx_tasks.resolve.own import files_of
+from dtx_tasks.resolve.own import OwnFiles, files_of
 from dtx_tasks.resolve.plugins import check_parameters, names_of_parameters, resolve_plugins, with_parameters
 from dtx_tasks.resolve.references import names_of
 
 __all__ = [
     "Allowed",
     "Origin",
+    "OwnFiles",
     "check_parameters",
     "dataset_parts",
     "definition_mistakes",

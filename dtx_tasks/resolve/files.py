@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from dtx_tasks.catalog.recipes import MADE_MODELS
-from dtx_tasks.dataset import CODES, Part, SplitRows, doubts, folder_mistake, labelled, repeated_rows
+from dtx_tasks.dataset import CODES, Part, SplitRows, doubts, folder_mistake, labelled, repeated_rows, without_documentation
 from dtx_tasks.errors import Mistake, nearest
 from dtx_tasks.records import DatasetSource, FileSource, LLMSource, digest_of
 from dtx_tasks.resolve.plugins import counted, resolve_plugins
@@ -19,7 +19,9 @@ from dtx_tasks.storage import (
     bring_file,
     bring_hub,
     bring_page,
+    chosen,
     digest_of_files,
+    gather,
     is_hub,
     is_remote,
     is_web,
@@ -27,11 +29,12 @@ from dtx_tasks.storage import (
     look_up,
     manifest,
     manifest_of,
+    parted,
     sha256_of,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from dtx_tasks.dataset import Row, Scan
     from dtx_tasks.dataset.near import Signature
@@ -39,10 +42,12 @@ if TYPE_CHECKING:
     from dtx_tasks.resolve.plugins import Counts
     from dtx_tasks.spec import LLM, Dataset, Split
 
+Found = TypeVar("Found")
+
 MADE = "made:"
 
 MOST_ROWS, MOST_CHARACTERS = 100_000, 50_000_000
-"""Of a Dataset whose rows are compared when an experiment is planned: some 5 s of one core, and 25 MB (measured)."""
+"""Of a Dataset whose rows are compared when an experiment is planned: some 5 s of one core, and 50 MB (measured)."""
 
 TOO_LARGE = f"more than {MOST_ROWS:,} rows or {MOST_CHARACTERS:,} characters"
 
@@ -56,8 +61,12 @@ class Allowed:
 
     def find(self, written: str) -> Path | Mistake:
         """A file or folder of this machine that was meant, or one from elsewhere brought here, if it may be read and is there."""
+        return self._tried(self._brought if "://" in written else self._found, written)
+
+    def _tried(self, look: Callable[[str], Found | Mistake], written: str) -> Found | Mistake:
+        """What a way to look for something finds, or why it finds nothing."""
         try:
-            return self._brought(written) if "://" in written else self._found(written)
+            return look(written)
         except FileNotFoundError:
             return Mistake("", f"is not there (got {written!r})", "Look at the bucket and at the key.")
         except DownloadError as error:
@@ -69,7 +78,7 @@ class Allowed:
     def find_rows(self, written: str) -> tuple[Path, str] | Mistake:
         """The file of a split, or the folder whose files are read as one, and what messages are to call it."""
         if is_hub(written):
-            return self._brought_from_hub(written)
+            return self._tried(self._brought_from_hub, written)
         found = self.find(written)
         if isinstance(found, Mistake):
             return found
@@ -109,24 +118,23 @@ class Allowed:
         return Mistake("", f"this source cannot be reached (got {uri!r})", remedy)
 
     def _brought_from_s3(self, uri: str) -> Path | Mistake:
-        names = list_names(uri)
+        folder, pattern = parted(uri)
+        names = chosen(list_names(folder), pattern)
         if not names:
             return bring_file(uri)
         # Before anything of a large folder is downloaded.
-        return folder_mistake(names, uri) or bring(uri, manifest_of(uri))
+        return folder_mistake(names, uri) or bring(folder, [entry for entry in manifest_of(folder) if entry.path in names])
 
     def _brought_from_hub(self, uri: str) -> tuple[Path, str] | Mistake:
         refused = self._web_refused(uri, "/", "@")
         if refused:
             return refused
-        try:
-            files = look_up(uri)
-            wrong = folder_mistake(files.names, uri) if files.names else None
-            if wrong:
-                return wrong
-            path = bring_hub(files)
-        except DownloadError as error:
-            return Mistake("", f"cannot be downloaded: {error} (got {uri!r})", "Look at the address, or download it yourself and name the file.")
+        found = look_up(uri)
+        files = replace(found, names=without_documentation(found.names) or found.names)
+        wrong = folder_mistake(files.names, uri) if files.names else None
+        if wrong:
+            return wrong
+        path = bring_hub(files)
         return path, labelled(path, files.uri)
 
     def _web_refused(self, uri: str, *ends: str) -> Mistake | None:
@@ -146,9 +154,10 @@ class Allowed:
             return Mistake(
                 "", f"lies outside the folders that requests may read (got {written!r})", "Use `dtx submit`, or have the folder added to DTX_DATA_ROOTS."
             )
-        if not found.exists():
-            return Mistake("", f"is not there (got {written!r})", f"Looked for {found}.")
-        return found
+        if found.exists():
+            return found
+        names = chosen(list_names(str(found.parent)), found.name) if "*" in found.name else []
+        return gather(found.parent, names) if names else Mistake("", f"is not there (got {written!r})", f"Looked for {found}.")
 
 
 def resolve_llm(llm: LLM, allowed: Allowed) -> LLMSource | Mistake:
@@ -342,8 +351,9 @@ def _wrong_subsets(dataset: Dataset) -> list[Mistake]:
 
 def _file_source(part: Part, counts: Counts, written: str) -> FileSource:
     files = manifest(part.path) if part.path.is_dir() else ()
+    uri = written.rstrip("/")
     return FileSource(
-        path=written.rstrip("/") if is_remote(written) else str(part.path),
+        path=(parted(uri)[0] if files else uri) if is_remote(uri) else str(part.path),
         label=part.label,
         sha256=digest_of_files(files) if files else sha256_of(part.path),
         num_bytes=sum(entry.num_bytes for entry in files) if files else part.path.stat().st_size,

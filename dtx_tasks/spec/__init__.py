@@ -3,7 +3,7 @@
 from dtx_tasks.spec.dataset import HELD_OUT, SPLITS, Columns, Dataset, Format, Kind, Plugin, PluginParameters, Split, Subset, Tags
 from dtx_tasks.spec.dump import dump_text
 from dtx_tasks.spec.effects import ADAPTERS, PROJECTED, PROMPTS, REINFORCED, idle, idle_mistakes
-from dtx_tasks.spec.experiment import Combination, FinetuneExperiment, JobEntry, Matrix, Resources, Selection
+from dtx_tasks.spec.experiment import Combination, FinetuneExperiment, JobEntry, Matrix, Resources, Selection, TeamName
 from dtx_tasks.spec.hyperparameters import HyperparameterGroup, Hyperparameters
 from dtx_tasks.spec.llm import LLM
 from dtx_tasks.spec.load import SpecDocument, load_text, parse
@@ -48,6 +48,7 @@ __all__ = [
     "Subset",
     "Tags",
     "Target",
+    "TeamName",
     "dump_text",
     "experiment_schema",
     "idle",

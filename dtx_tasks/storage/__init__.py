@@ -22,6 +22,7 @@ from dtx_tasks.storage.folders import (
     copy_folder,
     digest_of_files,
     download,
+    gather,
     link_folder,
     manifest,
     manifest_of,
@@ -33,6 +34,7 @@ from dtx_tasks.storage.folders import (
 )
 from dtx_tasks.storage.hub import HubFiles, bring_hub, is_hub, look_up
 from dtx_tasks.storage.local import local_path, sha256_of
+from dtx_tasks.storage.pattern import chosen, parted
 from dtx_tasks.storage.places import Places, places
 from dtx_tasks.storage.web import DownloadError, bring_page, is_web
 
@@ -46,6 +48,7 @@ __all__ = [
     "bring_file",
     "bring_hub",
     "bring_page",
+    "chosen",
     "claim",
     "claim_within",
     "copy_folder",
@@ -53,6 +56,7 @@ __all__ = [
     "digest_of_files",
     "download",
     "exists",
+    "gather",
     "is_claimed",
     "is_hub",
     "is_remote",
@@ -63,6 +67,7 @@ __all__ = [
     "look_up",
     "manifest",
     "manifest_of",
+    "parted",
     "places",
     "put_file",
     "put_folder",

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
-import time
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from dtx_tasks.errors import DamagedError
+from dtx_tasks.errors import DamagedError, TransientError
 from dtx_tasks.records import FileEntry, digest_of
-from dtx_tasks.settings import cache_folder, scratch_folder
+from dtx_tasks.settings import scratch_folder
 from dtx_tasks.storage import s3
-from dtx_tasks.storage.files import is_remote, verify
-from dtx_tasks.storage.local import copy, local_path, paths_below, remove, sha256_of
+from dtx_tasks.storage.cache import cached, make_room
+from dtx_tasks.storage.files import is_remote, remove
+from dtx_tasks.storage.local import copy, local_path, paths_below, sha256_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -25,12 +24,6 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 REMAKE = "Remove the record beside its folder and start the experiment again: its stage makes it anew."
-
-KEPT_S = 24 * 3600.0
-"""Seconds for which nothing that was brought is removed again: somebody may still be reading it."""
-
-ROOM_RATIO = 1.05
-"""Of the bytes to come, what must be free."""
 
 
 def manifest_of(uri: str) -> tuple[FileEntry, ...]:
@@ -75,14 +68,11 @@ def bring(uri: str, files: Iterable[FileEntry]) -> Path:
     if not is_remote(uri):
         return local_path(uri)
     entries = tuple(files)
-    place = cache_folder() / digest_of([entry.model_dump() for entry in entries], 32)
-    place.parent.mkdir(parents=True, exist_ok=True)
-    with _only_one(place.with_suffix(".lock")):
+    with cached([entry.model_dump() for entry in entries]) as place:
         if not place.is_dir():
-            _make_room(sum(entry.num_bytes for entry in entries))
+            make_room(sum(entry.num_bytes for entry in entries))
             download(uri, entries, place.with_suffix(".partial"))
             place.with_suffix(".partial").rename(place)
-        os.utime(place)
     return place
 
 
@@ -170,13 +160,29 @@ def put_file(path: Path, uri: str, sha256: str) -> str:
 
     Returns:
         The URI.
+
+    Raises:
+        TransientError: It is another file by now.
     """
     if is_remote(uri):
         if s3.digest_of_object(uri) != sha256:
             s3.upload(path, uri, sha256)
-    elif not local_path(uri).exists():
-        copy(path, uri)
+            # The server checks the whole of a small file alone.
+            if sha256_of(path) != sha256:
+                remove(uri)
+                raise _changed(path)
+    elif not _holds(local_path(uri), sha256) and not copy(path, uri, sha256):
+        raise _changed(path)
     return uri
+
+
+def _holds(path: Path, sha256: str) -> bool:
+    return path.is_file() and sha256_of(path) == sha256
+
+
+def _changed(path: Path) -> TransientError:
+    """What was copied is not what its place is named by: nobody may find it there."""
+    return TransientError(f"{path} has changed while it was copied.", "Try again when nothing writes to it.")
 
 
 def put_path(path: Path, files: Iterable[FileEntry], uri: str, sha256: str) -> str:
@@ -190,13 +196,40 @@ def put_path(path: Path, files: Iterable[FileEntry], uri: str, sha256: str) -> s
 
     Returns:
         The URI.
+
+    Raises:
+        TransientError: It is another file or folder by now.
     """
     entries = tuple(files)
     if not entries:
         return put_file(path, uri, sha256)
-    if not verify(uri, entries):
-        copy_folder(path, uri)
+    if set(manifest_of(uri)) != set(entries):
+        (_upload_unchanged if is_remote(uri) else _copy_unchanged)(path, entries, uri)
     return uri
+
+
+def _upload_unchanged(folder: Path, entries: tuple[FileEntry, ...], uri: str) -> None:
+    copy_folder(folder, uri)
+    # What was uploaded has the digests that it was said to have: only its source tells.
+    if manifest(folder) != entries:
+        remove(uri)
+        raise _changed(folder)
+
+
+def _copy_unchanged(folder: Path, entries: tuple[FileEntry, ...], uri: str) -> None:
+    """Others may be putting the same folder there: it comes whole, and the right one is left."""
+    target = local_path(uri)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as place:
+        copied = Path(place) / target.name
+        if copy_folder(folder, str(copied)) != entries or manifest(copied) != entries:
+            raise _changed(folder)
+        try:
+            copied.rename(target)
+        except OSError:
+            if manifest_of(uri) != entries:
+                remove(uri)
+                copied.rename(target)
 
 
 def copy_folder(folder: Path, uri: str) -> tuple[FileEntry, ...]:
@@ -208,6 +241,18 @@ def copy_folder(folder: Path, uri: str) -> tuple[FileEntry, ...]:
         for entry in entries:
             _copy(folder / entry.path, local_path(uri) / entry.path, shutil.copyfile)
     return entries
+
+
+def gather(folder: Path, names: Iterable[str]) -> Path:
+    """A folder with some files of another one alone, as links to them: to read from, and not to change."""
+    files = {name: folder / name for name in names}
+    with cached(["gathered", *map(str, files.values())]) as entry:
+        place = entry / folder.name
+        place.mkdir(parents=True, exist_ok=True)
+        for name, path in files.items():
+            if not (place / name).is_symlink():
+                (place / name).symlink_to(path)
+    return place
 
 
 def link_folder(source: str, target: str) -> None:
@@ -255,30 +300,3 @@ def _at_once(work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[
             yield from (future.result() for future in futures)
         finally:
             pool.shutdown(cancel_futures=True)
-
-
-def _make_room(num_bytes: int) -> None:
-    """Removes from the cache what was not used for a day, the longest unused first, until as many bytes fit in as are to come."""
-    for place in sorted((path for path in cache_folder().iterdir() if path.is_dir()), key=_used_at):
-        if shutil.disk_usage(cache_folder()).free >= ROOM_RATIO * num_bytes:
-            return
-        try:
-            with _only_one(place.with_suffix(".lock"), fcntl.LOCK_NB):
-                if _used_at(place) < time.time() - KEPT_S:
-                    shutil.rmtree(place, ignore_errors=True)
-        except BlockingIOError:
-            # Somebody is just bringing it.
-            continue
-
-
-def _used_at(place: Path) -> float:
-    """When a folder was last used; long ago where another process removed it."""
-    return place.stat().st_mtime if place.exists() else 0.0
-
-
-@contextmanager
-def _only_one(path: Path, how: int = 0) -> Iterator[None]:
-    """Keeps other processes of this machine out; pods of a node share their cache."""
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX | how)
-        yield

@@ -5,14 +5,19 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
 
-from dtx_tasks.settings import cache_folder, hub_endpoint, hub_token, max_download_bytes
+from dtx_tasks.settings import hub_endpoint, hub_token, max_download_bytes
+from dtx_tasks.storage.cache import cached
+from dtx_tasks.storage.local import sha256_of
+from dtx_tasks.storage.pattern import chosen, parted
 from dtx_tasks.storage.web import AS_IT_IS, TIMEOUT_S, DownloadError, keep
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import httpx
 
 SCHEME = "hf://"
@@ -34,8 +39,8 @@ class HubFiles:
     Attributes:
         repository: Its owner and its name.
         commit: Which the revision means now.
-        path: Of the file or the folder; empty for the whole dataset.
-        names: Of what is directly in the folder; empty for a file.
+        path: Of the file or the folder, or a pattern of files of one; empty for the whole dataset.
+        names: Of what is directly in the folder, or of what fits the pattern; empty for a file.
     """
 
     repository: str
@@ -48,12 +53,17 @@ class HubFiles:
         """The address with the commit in place of a branch: what it means never changes."""
         return f"{SCHEME}datasets/{self.repository}@{self.commit}/{self.path}".rstrip("/")
 
+    @property
+    def folder(self) -> str:
+        """What the names are in."""
+        return parted(f"/{self.path}")[0].strip("/")
+
 
 def look_up(uri: str) -> HubFiles:
     """What an address on the hub means now.
 
     Args:
-        uri: `hf://datasets/OWNER/NAME@REVISION/PATH`; without a revision it is that of `main`.
+        uri: `hf://datasets/OWNER/NAME@REVISION/PATH`; without a revision it is that of `main`, and a `*` in the last part of the path stands for any text.
 
     Raises:
         DownloadError: It is no such address, or the hub has nothing there.
@@ -63,13 +73,23 @@ def look_up(uri: str) -> HubFiles:
         raise DownloadError("it is no address of a dataset: write hf://datasets/OWNER/NAME@REVISION/PATH")
     revision, path = unquote(found["revision"] or MAIN), (found["path"] or "").strip("/")
     said = _said(f"/api/datasets/{found['id']}/revision/{quote(revision, safe='')}")
-    files = [str(item["rfilename"]) for item in said["siblings"]]
+    files = [_checked(str(item["rfilename"])) for item in said["siblings"]]
     if path in files:
         return HubFiles(found["id"], str(said["sha"]), path, ())
-    below = [name.removeprefix(f"{path}/") if path else name for name in files if not path or name.startswith(f"{path}/")]
-    if not below:
+    folder, pattern = parted(f"/{path}")
+    above = f"{folder.strip('/')}/".lstrip("/")
+    below = {name.removeprefix(above).partition("/")[0] for name in files if name.startswith(above)}
+    names = chosen(sorted(name for name in below if not name.startswith(".")), pattern)
+    if not names:
         raise DownloadError(f"{found['id']} has nothing of this name at {revision}: {_some(files)}")
-    return HubFiles(found["id"], str(said["sha"]), path, tuple(sorted({name.partition("/")[0] for name in below if not name.startswith(".")})))
+    return HubFiles(found["id"], str(said["sha"]), path, tuple(names))
+
+
+def _checked(name: str) -> str:
+    """A mirror must not make this machine write where it should not."""
+    if {"", ".", ".."} & set(name.split("/")):
+        raise DownloadError(f"{hub_endpoint()} has a file whose name leads elsewhere (got {name!r})")
+    return name
 
 
 def bring_hub(files: HubFiles) -> Path:
@@ -81,26 +101,30 @@ def bring_hub(files: HubFiles) -> Path:
     Raises:
         DownloadError: They cannot be had, are too large together, or are not what the hub says of them.
     """
-    place = cache_folder() / "hub" / files.repository / files.commit / files.path
-    num_bytes = 0
-    for name in files.names or ("",):
-        path = f"{files.path}/{name}".strip("/")
-        num_bytes += _bring(files, path, place / name).stat().st_size
-        if num_bytes > max_download_bytes():
-            raise DownloadError(f"it is larger than {max_download_bytes():,} bytes, the limit of DTX_MAX_DOWNLOAD_BYTES")
+    with cached(["hub", files.repository, files.commit, files.path, files.names]) as entry:
+        place = entry / PurePosixPath((files.folder if files.names else files.path) or files.repository).name
+        num_bytes = 0
+        for name in files.names or ("",):
+            path = f"{files.folder}/{name}".lstrip("/") if name else files.path
+            num_bytes += _bring(files, path, place / name, entry).stat().st_size
+            if num_bytes > max_download_bytes():
+                raise DownloadError(f"it is larger than {max_download_bytes():,} bytes, the limit of DTX_MAX_DOWNLOAD_BYTES")
     return place
 
 
-def _bring(files: HubFiles, path: str, place: Path) -> Path:
+def _bring(files: HubFiles, path: str, place: Path, entry: Path) -> Path:
     import httpx
 
-    # A commit never changes: what is there is right, it was checked when it came.
-    if place.is_file():
+    # A commit never changes: what was checked when it came is right, as long as it is the same.
+    note = entry / f".{place.name}.sha256"
+    if place.is_file() and note.is_file() and note.read_text() == sha256_of(place):
         return place
     address = f"{hub_endpoint()}/datasets/{files.repository}/resolve/{files.commit}/{quote(path)}"
     try:
         with httpx.stream("GET", address, headers={**AS_IT_IS, **_login()}, follow_redirects=True, timeout=TIMEOUT_S) as answer:
-            return keep(answer, place, *_digest(answer))
+            note.unlink(missing_ok=True)
+            note.write_text(sha256_of(keep(answer, place, *_digest(answer))))
+            return place
     except httpx.HTTPError as error:
         raise DownloadError(f"{type(error).__name__}: {error}") from None
 

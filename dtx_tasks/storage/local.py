@@ -57,12 +57,20 @@ def write(uri: str, content: bytes) -> None:
     os.replace(_written_beside(path, content), path)
 
 
-def copy(path: Path, uri: str) -> None:
-    """Puts a copy of a file in place, over what was there; it may be larger than memory."""
+def copy(path: Path, uri: str, sha256: str) -> bool:
+    """Puts a copy of a file in place, over what was there; it may be larger than memory.
+
+    Returns:
+        Whether the copy has this digest; if not, it is not put in place.
+    """
     target = local_path(uri)
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as folder:
-        os.replace(shutil.copyfile(path, Path(folder) / target.name), target)
+        beside = shutil.copyfile(path, Path(folder) / target.name)
+        if sha256_of(beside) != sha256:
+            return False
+        os.replace(beside, target)
+    return True
 
 
 def create(uri: str, content: bytes) -> bool:

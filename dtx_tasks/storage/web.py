@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urldefrag, urlsplit
 
-from dtx_tasks.settings import cache_folder, max_download_bytes
+from dtx_tasks.settings import max_download_bytes
+from dtx_tasks.storage.cache import cached
 from dtx_tasks.storage.local import sha256_of
 
 if TYPE_CHECKING:
     import httpx
 
 SCHEMES = ("http://", "https://")
-DIGEST_MARK = "sha256="
+DIGEST_MARK = re.compile("sha256=(?P<digest>[0-9a-fA-F]{64})")
 TIMEOUT_S = 60.0
 AS_IT_IS = {"Accept-Encoding": "identity"}
 """A file that is compressed already must stay so: its ending says how it is read."""
@@ -43,16 +45,31 @@ def bring_page(uri: str, *, may_redirect: bool = True) -> Path:
     import httpx
 
     address, mark = urldefrag(uri)
-    wanted = mark.removeprefix(DIGEST_MARK).lower() if mark.startswith(DIGEST_MARK) else ""
+    wanted, name = _digest_of(mark), _name_of(address)
+    with cached(["web", address]) as entry:
+        place = entry / name
+        if wanted and place.is_file() and sha256_of(place) == wanted:
+            return place
+        try:
+            with httpx.stream("GET", address, headers=AS_IT_IS, follow_redirects=may_redirect, timeout=TIMEOUT_S) as answer:
+                return keep(answer, place, wanted, hashlib.sha256())
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise DownloadError(f"{type(error).__name__}: {error}") from None
+
+
+def _digest_of(mark: str) -> str:
+    """The digest that stands behind an address; empty for none."""
+    found = DIGEST_MARK.fullmatch(mark)
+    if mark and not found:
+        raise DownloadError(f"behind # only sha256= and 64 hex digits may stand (got {mark!r})")
+    return found["digest"].lower() if found else ""
+
+
+def _name_of(address: str) -> str:
     name = unquote(urlsplit(address).path).rpartition("/")[2] or "file"
-    place = cache_folder() / "web" / hashlib.sha256(address.encode()).hexdigest()[:32] / name
-    if wanted and place.is_file() and sha256_of(place) == wanted:
-        return place
-    try:
-        with httpx.stream("GET", address, headers=AS_IT_IS, follow_redirects=may_redirect, timeout=TIMEOUT_S) as answer:
-            return keep(answer, place, wanted, hashlib.sha256())
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise DownloadError(f"{type(error).__name__}: {error}") from None
+    if name in (".", ".."):
+        raise DownloadError(f"it names no file (got {name!r})")
+    return name
 
 
 def keep(answer: httpx.Response, place: Path, wanted: str, digest: hashlib._Hash) -> Path:

@@ -21,9 +21,10 @@ def _team_of(dag_id: str) -> str:
     """Whose experiments a DAG runs: `experiment_dag` tags it so. Whoever may start them may bring rows for them."""
     with create_session() as session:
         tags = set(session.scalars(select(DagTag.name).where(DagTag.dag_id == dag_id)))
-    if "dtx" not in tags:
-        raise HTTPException(404, f"The DAG {dag_id!r} is not there, or runs no experiments.")
-    return str(next(iter(tags - {"dtx"}), "dtx"))
+    teams = tags - {"dtx"}
+    if "dtx" not in tags or len(teams) != 1:
+        raise HTTPException(404, f"The DAG {dag_id!r} is not there, or runs no experiments of one team.")
+    return str(teams.pop())
 
 
 Team = Annotated[str, Depends(_team_of)]

@@ -74,8 +74,10 @@ def test_whoever_may_only_look_sends_nothing(open_site: Site):
 
 def test_dag_that_runs_no_experiments_takes_no_rows(open_site: Site):
     """Its permission says nothing about any team."""
-    answer = send(open_site.has_dag("other", "nlp"), dag_id="other")
-    assert (answer.status_code, answer.json()["detail"]) == (404, "The DAG 'other' is not there, or runs no experiments.")
+    for tags in (["nlp"], ["dtx"], ["dtx", "nlp", "vision"]):
+        answer = send(open_site.has_dag("other", *tags), dag_id="other")
+        assert (answer.status_code, answer.json()["detail"]) == (404, "The DAG 'other' is not there, or runs no experiments of one team.")
+    assert files_of(open_site) == []
 
 
 def test_size_is_limited(open_site: Site, monkeypatch: pytest.MonkeyPatch):

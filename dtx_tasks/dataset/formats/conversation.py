@@ -36,6 +36,8 @@ def conversation_row(fields: Fields, line: int) -> Row:
     kind, name = fields.reading.kind, fields.column("messages")
     written = fields.needed("messages")
     turns = [] if fields.problems else fields.listed(name, written, _sample(fields))
+    if kind == "prompts":
+        turns = _unanswered(fields, turns)
     messages = with_system(fields.optional_text("system"), [found for turn in turns if (found := _message(fields, name, turn)) is not None])
     check_order(fields, name, messages, is_answered=kind in ("conversations", "labels"))
     is_preference = kind == "preferences"
@@ -48,6 +50,15 @@ def conversation_row(fields: Fields, line: int) -> Row:
         label=fields.label("kto_tag") if kind == "labels" else None,
         files=fields.files(),
     )
+
+
+def _unanswered(fields: Fields, turns: list[Any]) -> list[Any]:
+    """The turns up to the last that asks for an answer: a prompt is read without its own."""
+    word = fields.reading.tags["role"]
+    num_asked = len(turns)
+    while num_asked and isinstance(turns[num_asked - 1], dict) and _speaker(fields, turns[num_asked - 1].get(word)) in ("assistant", "function"):
+        num_asked -= 1
+    return turns[:num_asked]
 
 
 def _sample(fields: Fields) -> str:

@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from dtx_tasks.cli import main
+from dtx_tasks.storage import write_bytes
 from tests.builders import FakeData
 from tests.plugins import Packages
 from tests.unit.template.tokenizers import make_tokenizer
@@ -28,6 +29,7 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeData:
     """An empty folder with a configuration in it."""
     for name in [name for name in os.environ if name.startswith("DTX_")]:
         monkeypatch.delenv(name)
+    monkeypatch.setenv("DTX_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("DTX_CONFIG", str(FakeData(tmp_path).config()))
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.chdir(tmp_path)
@@ -65,6 +67,14 @@ def test_bad_row_is_told_and_ends_with_2(data: FakeData, monkeypatch: pytest.Mon
     assert "empty_text" in Path("out/report.html").read_text()
 
 
+def test_finding_stays_a_line_where_nobody_looks(data: FakeData, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """A script finds the file, the line and what is wrong with it together, however narrow the screen would be."""
+    monkeypatch.setenv("COLUMNS", "40")
+    data.jsonl("a-name-of-some-length.jsonl", [{"instruction": "a", "output": ""}])
+    assert dtx(monkeypatch, "check", "a-name-of-some-length.jsonl") == 2
+    assert "  a-name-of-some-length.jsonl:1: output: is empty. Write the text or remove the row.\n" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("row", "found"),
     [
@@ -72,6 +82,10 @@ def test_bad_row_is_told_and_ends_with_2(data: FakeData, monkeypatch: pytest.Mon
         ({"instruction": "a", "chosen": "b", "rejected": "c"}, ("alpaca", "preferences")),
         ({"messages": TURNS}, ("openai", "conversations")),
         ({"messages": TURNS, "label": True}, ("openai", "labels")),
+        ({"instruction": "a", "output": "b", "label": "False"}, ("alpaca", "labels")),
+        ({"instruction": "a", "output": "b", "label": "sports"}, ("alpaca", "conversations")),
+        ({"messages": TURNS, "label": 3}, ("openai", "conversations")),
+        ({"messages": TURNS, "label": None}, ("openai", "conversations")),
         ({"conversations": [{"from": "human", "value": "a"}, {"from": "gpt", "value": "b"}]}, ("sharegpt", "conversations")),
         ({"conversations": TURNS}, ("openai", "conversations")),
         ({"prompt": "a", "completion": "b"}, ("prompt_completion", "conversations")),
@@ -89,6 +103,25 @@ def test_format_of_a_file_is_seen(
     assert [code for code in said["findings"] if code["severity"] == "error"] == []
 
 
+def test_check_looks_at_the_rows_that_are_learned_from(data: FakeData, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """`max_samples` leaves the others out: what is scored on may be among them."""
+    data.jsonl("a.jsonl", [{"instruction": word, "output": word} for word in ("one", "two", "three")])
+    data.jsonl("b.jsonl", [{"instruction": "three", "output": "three"}])
+    data.text("rows.yaml", "name: rows\ntrain: a.jsonl\ntest: b.jsonl\nmax_samples: 2\n")
+    said = report(monkeypatch, capsys, "rows.yaml")
+    assert (said["splits"]["train"]["num_rows"], said["findings"]) == (2, [])
+
+
+def test_lengths_are_told_of_files_with_rows(data: FakeData, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of each by its name, and of none that has no good row."""
+    for name, rows in (("a", [{"instruction": "a", "output": "b"}]), ("b", [{"instruction": "abc", "output": "d"}]), ("bad", [{"instruction": "a"}])):
+        data.jsonl(f"{name}.jsonl", rows)
+    data.text("rows.yaml", "name: rows\ntrain: a.jsonl\nvalidation: bad.jsonl\ntest: b.jsonl\n")
+    assert dtx(monkeypatch, "check", "rows.yaml") == 2
+    told = [line.strip() for line in capsys.readouterr().out.splitlines() if line.startswith("Rows of")]
+    assert told == ["Rows of a.jsonl of at most so many characters: 2: 1.", "Rows of b.jsonl of at most so many characters: 4: 1."]
+
+
 def test_format_and_columns_may_be_given(data: FakeData, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """Where a file's own names are others."""
     data.jsonl("a.jsonl", [{"q": "a", "a": "b"}])
@@ -102,6 +135,37 @@ def test_dataset_of_the_catalog_and_of_a_file(data: FakeData, monkeypatch: pytes
     data.jsonl("d/a.jsonl", 10)
     data.text("d/a.yaml", "name: mine\ntrain: a.jsonl\ntest: 2\n")
     assert {split: found["num_rows"] for split, found in report(monkeypatch, capsys, "d/a.yaml")["splits"].items()} == {"train": 8, "test": 2}
+
+
+def test_dataset_of_ones_own_is_checked_and_shown_by_name(data: FakeData, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of a team, and in a version whose file has changed since: from where it was handed over, else it is refused."""
+    monkeypatch.setenv("DTX_HOME", str(data.folder / "home"))
+    data.jsonl("a.jsonl", [{"instruction": "first", "output": "b"}])
+    data.text("mine.yaml", "name: mine\ntrain: a.jsonl\n")
+    assert dtx(monkeypatch, "create", "mine.yaml", "--team", "nlp") == 0
+    assert dtx(monkeypatch, "check", "mine") == 2
+    assert dtx(monkeypatch, "preview", "mine@1", "--team", "nlp") == 0
+    data.jsonl("a.jsonl", [{"instruction": "second", "output": "b"}] * 2)
+    capsys.readouterr()
+    assert report(monkeypatch, capsys, "mine", "--team", "nlp")["splits"]["train"]["num_rows"] == 2
+    assert dtx(monkeypatch, "check", "mine@1", "--team", "nlp") == 2
+    assert ".train: has changed since version 1, and that one was never handed over" in capsys.readouterr().err
+    data.jsonl("kept/a.jsonl", [{"instruction": "first", "output": "b"}])
+    assert dtx(monkeypatch, "upload", "kept/a.jsonl", "--team", "nlp") == 0
+    capsys.readouterr()
+    assert dtx(monkeypatch, "preview", "mine@1", "--team", "nlp") == 0
+    assert "user: first" in capsys.readouterr().out
+
+
+def test_rows_at_an_address_are_checked_and_shown(bucket: str, data: FakeData, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """As `upload` takes them; what cannot be had is told."""
+    write_bytes(f"{bucket}/a.jsonl", b'{"instruction": "a", "output": "b"}\n{"instruction": "c", "output": ""}\n')
+    said = report(monkeypatch, capsys, f"{bucket}/a.jsonl")
+    assert (said["findings"][0]["code"], said["findings"][0]["first"][0]["file"]) == ("empty_text", f"{bucket}/a.jsonl")
+    assert dtx(monkeypatch, "preview", f"{bucket}/a.jsonl") == 0
+    assert "assistant: b" in capsys.readouterr().out
+    assert dtx(monkeypatch, "check", f"{bucket}/none.jsonl") == 2
+    assert f"{bucket}/none.jsonl: is not there" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -120,6 +184,8 @@ def test_dataset_of_the_catalog_and_of_a_file(data: FakeData, monkeypatch: pytes
         (["check", "text.jsonl", "--tokenizer", "t"], "Rows of text cannot be trained on yet, so that no template writes them. Leave --tokenizer out."),
         (["preview", "a.jsonl", "--split", "test"], "a.jsonl has no test split. It has train."),
         (["preview", "bad.jsonl"], "bad.jsonl has no row that can be shown. `dtx dataset check` says why."),
+        (["upload", "a.jsonl", "--team", "../evil"], "--team '../evil' is no name of a team. Use lower-case letters, digits and hyphens inside, at most 40."),
+        (["check", "rows", "--team", "A"], "--team 'A' is no name of a team."),
         (["import", "no.json"], "no.json: cannot be read: No such file or directory."),
     ],
 )
@@ -193,11 +259,11 @@ def test_folder_is_checked_and_shown(data: FakeData, monkeypatch: pytest.MonkeyP
 def test_registry_is_imported_and_replaces_nothing(data: FakeData, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """One YAML for each entry that can be read, with the differences as comments."""
     data.jsonl("lf/a.jsonl", [{"instruction": "a", "input": "b", "output": "c"}])
-    entries = {"one": {"file_name": "a.jsonl", "columns": {"prompt": "instruction", "response": "output"}}, "hub": {"hf_hub_url": "a/b"}}
+    entries = {"one": {"file_name": "a.jsonl", "columns": {"prompt": "instruction", "response": "output"}}, "hub": {"ms_hub_url": "a/b"}}
     data.text("lf/dataset_info.json", json.dumps(entries))
     assert dtx(monkeypatch, "import", "lf/dataset_info.json") == 0
     out = capsys.readouterr().out
-    assert "hub: left out: it lies on a hub" in out
+    assert "hub: left out: it lies where it cannot be reached from here" in out
     assert "Made 1 of 2 Datasets in datasets." in out
     text = Path("datasets/one.yaml").read_text()
     assert text.startswith("# input: LLaMA-Factory does not read the column 'input'")
@@ -205,6 +271,29 @@ def test_registry_is_imported_and_replaces_nothing(data: FakeData, monkeypatch: 
     assert dtx(monkeypatch, "check", "datasets/one.yaml") == 0
     dtx(monkeypatch, "import", "lf/dataset_info.json")
     assert "one: left out: datasets/one.yaml exists already." in capsys.readouterr().out
+
+
+def test_bad_entry_leaves_the_others_in(data: FakeData, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each with its reason."""
+    data.jsonl("a.jsonl")
+    file = {"file_name": "a.jsonl"}
+    bad = {
+        "../x": file,
+        "数" * 100: file,
+        "many": {**file, "num_samples": "10"},
+        "listed": {**file, "columns": ["a"]},
+        "odd": {**file, "columns": {"query": ""}},
+    }
+    data.text("dataset_info.json", json.dumps({**bad, "good": file}))
+    assert dtx(monkeypatch, "import", "dataset_info.json") == 0
+    out = capsys.readouterr().out
+    assert "../x: left out: name: " in out
+    assert f"{'数' * 100}: left out: " in out
+    assert "many: left out: max_samples: " in out
+    assert "listed: left out: it has columns that are no object of texts (got ['a'])." in out
+    assert "odd: left out: columns.input: " in out
+    assert "Made 1 of 6 Datasets in datasets." in out
+    assert [path.name for path in Path("datasets").iterdir()] == ["good.yaml"]
 
 
 LONG = {"role": "assistant", "content": "no " * 100}
@@ -288,7 +377,7 @@ def test_share_that_is_learned_follows_the_options(data: FakeData, tokenizer: st
     assert dtx(monkeypatch, "check", "a.jsonl", "--tokenizer", tokenizer, "--html", "page.html") == 0
     out, page = capsys.readouterr().out, Path("page.html").read_text()
     assert f"{shares['']:.1%}" in out
-    assert "Rows of at most so many tokens: 64: 1." in out
+    assert "Rows of a.jsonl of at most so many tokens: 64: 1." in out
     assert f"52 tokens, 8 of them learned ({100 * shares['']:.1f} %), 0 rows cut off." in page
     assert '<td class="number">64</td><td class="number">1</td>' in page
 

@@ -7,12 +7,13 @@ import pytest
 
 from dtx_tasks.catalog import DATASETS, LLMS
 from dtx_tasks.cli.handover import hand_over
+from dtx_tasks.entrypoints.documents import read_plan, write_plan
 from dtx_tasks.entrypoints.planning import plan_document
 from dtx_tasks.entrypoints.resources import create_resource
 from dtx_tasks.resolve import Origin
 from dtx_tasks.settings import data_roots
 from dtx_tasks.spec import SpecDocument
-from dtx_tasks.storage import manifest
+from dtx_tasks.storage import list_names, manifest
 from tests.builders import EXPERIMENT, FakeData, make_matrix, make_plan
 
 PLAN = make_plan()
@@ -45,6 +46,21 @@ def test_folder_of_rows_is_uploaded_whole(tmp_path: Path) -> None:
     (dataset,) = handed(tmp_path, data)["matrix"]["datasets"]
     assert (Path(dataset["train"]).name, (Path(dataset["train"]) / "b.jsonl").read_text()) == ("data", "b.jsonl")
     assert handed(tmp_path, data)["matrix"]["datasets"] == [dataset]
+
+
+def test_files_of_a_pattern_are_uploaded_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And where nothing is uploaded the plan keeps them: this machine's links to them may be gone when it is carried out."""
+    monkeypatch.setenv("DTX_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("DTX_CONFIG", str(FakeData(tmp_path).config()))
+    monkeypatch.setenv("DTX_HOME", str(tmp_path / "home"))
+    for name in ("train-0", "train-1", "test-0"):
+        FakeData(tmp_path).jsonl(f"data/{name}.jsonl", 3)
+    request = SpecDocument("e", {"name": "x", **spec(datasets=[{"name": "d", "train": "data/train-*", "test": 2}])})
+    (dataset,) = handed(tmp_path, request.data)["matrix"]["datasets"]
+    assert list_names(dataset["train"]) == ["train-0.jsonl", "train-1.jsonl"]
+    uris = write_plan(plan_document(request, Origin(tmp_path)), str(tmp_path / "kept"))
+    path = Path(read_plan(uris.plan).datasets[0].files["train"].path)
+    assert (list_names(str(path)), path.is_relative_to(tmp_path / "kept")) == (["train-0.jsonl", "train-1.jsonl"], True)
 
 
 def test_rows_held_out_need_no_upload_of_their_own(tmp_path: Path) -> None:
@@ -121,16 +137,18 @@ def test_upload_that_was_cut_off_is_completed(tmp_path: Path) -> None:
     assert (source / "model.safetensors").read_text() == "model.safetensors"
 
 
-def test_folder_of_an_own_resource_is_handed_over_by_its_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same for a folder of rows."""
+@pytest.mark.parametrize("train", ["rows", "rows/*.jsonl"])
+def test_folder_of_an_own_resource_is_handed_over_by_its_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, train: str) -> None:
+    """The same for a folder of rows, and for some files of one."""
     data = FakeData(tmp_path)
+    monkeypatch.setenv("DTX_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("DTX_CONFIG", str(data.config()))
     monkeypatch.setenv("DTX_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("DTX_ROOT", str(tmp_path / "store"))
     monkeypatch.delenv("DTX_CATALOG_URL", raising=False)
     data.jsonl("rows/a.jsonl", 3)
     data.jsonl("rows/b.jsonl", 4)
-    create_resource(DATASETS, SpecDocument("d", {"name": "mine", "train": "rows", "test": 2}), Origin(tmp_path), team="default", author="ann")
+    create_resource(DATASETS, SpecDocument("d", {"name": "mine", "train": train, "test": 2}), Origin(tmp_path), team="default", author="ann")
     request = SpecDocument("e", {"name": "x", "matrix": {"llms": ["base"], "datasets": ["mine"], "hyperparameters": ["quick"]}})
     local = plan_document(request, Origin(tmp_path))
     hand_over(request.data, local, tmp_path, str(tmp_path / "store"))

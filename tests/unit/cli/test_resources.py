@@ -171,6 +171,9 @@ def test_resources_of_a_team_are_its_own(here: Path, monkeypatch: pytest.MonkeyP
     """Another team does not see them."""
     assert dtx(monkeypatch, "dataset", "create", "mine.yaml", "--team", "nlp") == 0
     assert dtx(monkeypatch, "dataset", "show", "mine", "--team", "nlp") == 0
+    capsys.readouterr()
+    assert dtx(monkeypatch, "dataset", "create", "mine.yaml", "--team", "../x y") == 2
+    assert capsys.readouterr().err == "--team '../x y' is no name of a team. Use lower-case letters, digits and hyphens inside, at most 40.\n"
     assert dtx(monkeypatch, "dataset", "show", "mine") == 2
 
 

@@ -84,8 +84,19 @@ def test_rows_are_held_out_of_a_folder(tmp_path: Path) -> None:
     ("names", "told"),
     [
         ([], "is an empty folder (got 'data'). Put files of rows into it: .jsonl, .json, .csv, .parquet."),
-        (["a.jsonl", "README.md"], "is a folder with something in it that is no file of rows: 'README.md' (got 'data'). Give the rows a folder of their own."),
-        (["a.jsonl", "sub"], "is a folder with something in it that is no file of rows: 'sub' (got 'data'). Give the rows a folder of their own."),
+        (
+            ["a.jsonl", "README.md"],
+            "is a folder with something in it that is no file of rows: 'README.md' (got 'data'). Give the rows a folder of their own, or name them: data/*.jsonl.",
+        ),
+        (["sub"], "is a folder with something in it that is no file of rows: 'sub' (got 'data'). Name the files of rows, or the folder that they are in."),
+        (
+            ["test-0.parquet", "train-0.parquet", "train-1.parquet"],
+            "is a folder with rows of several splits: 'train-0.parquet' beside 'test-0.parquet' (got 'data'). Name those of one split: data/train-*.",
+        ),
+        (
+            ["eval.jsonl", "validation.jsonl"],
+            "is a folder with rows of several splits: 'eval.jsonl' beside 'validation.jsonl' (got 'data'). Name those of one split: data/eval.*.",
+        ),
         (
             ["a.jsonl.gz", "a.csv"],
             "is a folder with files of several kinds: .csv, .jsonl (got 'data'). Give each kind a folder of its own, or make them one kind: the same rows may be in it twice.",

@@ -65,6 +65,25 @@ def test_calls_of_tools_in_sharegpt_and_openai_are_the_same_row(tmp_path: Path) 
     assert one.rows[0].row_id == other.rows[0].row_id
 
 
+@pytest.mark.parametrize(
+    "answers", [[], [assistant("")], [assistant("", tool_calls=[{"name": "f", "arguments": "no JSON"}])], [assistant("b"), assistant("c")]]
+)
+def test_prompts_are_read_without_their_own_answers(tmp_path: Path, answers: list[dict[str, Any]]) -> None:
+    """As alpaca does not read the output of a prompt; answers further up are part of it."""
+    asked = [user("a"), assistant("b"), user("c")]
+    (prompt,) = read(tmp_path, {"messages": [*asked, *answers]}, "openai", "prompts").rows
+    assert prompt.messages == asked
+
+
+def test_prompts_of_sharegpt_end_before_a_call_that_nothing_came_back_from(tmp_path: Path) -> None:
+    """What a tool returned is asked about."""
+    asked = [said("human", "a"), said("function_call", '{"name": "f", "arguments": {}}'), said("observation", "1")]
+    for turns, last in ((asked[:2], "user"), ([*asked, said("gpt", "b")], "tool")):
+        (prompt,) = read(tmp_path, {"conversations": turns}, "sharegpt", "prompts").rows
+        assert prompt.messages[-1]["role"] == last
+    assert "role_order" in read(tmp_path, {"conversations": [said("gpt", "b")]}, "sharegpt", "prompts").findings.counts
+
+
 def test_equal_rows_of_all_formats_have_one_id(tmp_path: Path) -> None:
     """A question and its answer, whatever they are called."""
     rows: dict[Format, dict[str, Any]] = {

@@ -7,7 +7,8 @@ import random
 import numpy as np
 import pytest
 
-from dtx_tasks.dataset.near import SHINGLE, Signatures, near_pairs
+from dtx_tasks.dataset.near import LOOKED_AT_CHARACTERS, SHINGLE, Signatures, near_pairs
+from tests.memory import peak_mib
 
 
 def signatures(texts: list[str]) -> np.ndarray[tuple[int, ...], np.dtype[np.uint32]]:
@@ -49,6 +50,28 @@ def test_batches_do_not_matter() -> None:
     """A row's signature is its own, beside whatever rows it comes."""
     texts = [" ".join(words(seed, 1 + seed % 30)) for seed in range(600)]
     assert (signatures(texts)[555:556] == signatures(texts[555:556])).all()
+
+
+@pytest.mark.parametrize(("num_rows", "num_characters"), [(100, 200_000), (2, 2_000_000)])
+def test_memory_does_not_grow_with_the_length_of_rows(num_rows: int, num_characters: int) -> None:
+    """Long rows are taken by themselves, and a very long one by its beginning."""
+    text = "some words " * (num_characters // 11)
+
+    def take() -> None:
+        found = Signatures()
+        for number in range(num_rows):
+            found.add([f"{number} {text}"])
+        assert len(found.array()) == num_rows
+
+    assert peak_mib(take) < 48
+
+
+def test_long_rows_are_compared_by_their_beginnings() -> None:
+    """What stands behind 100,000 characters counts no more."""
+    text = "".join(words(0, 15_000))[:LOOKED_AT_CHARACTERS]
+    one, other, shorter = signatures([text, f"{text} and more", text[:50_000]])
+    assert (one == other).all()
+    assert (one != shorter).any()
 
 
 @pytest.mark.parametrize("texts", [["", "a", "你好"], ["😀", "\x00", " "]])

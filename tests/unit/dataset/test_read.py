@@ -109,7 +109,8 @@ def test_text_is_kept_as_it_is(tmp_path: Path, text: str) -> None:
         ('{"instruction": "\\ud800", "output": "a"}', "instruction: holds half a surrogate pair (got '\\ud800'). Write the character itself."),
         (
             '{"instruction": "q", "outptu": "a"}',
-            "output: the column is missing. Did you mean 'outptu'? Known: instruction, outptu. Name another one under `columns` of the Dataset.",
+            "output: the column is missing. Did you mean 'outptu'? Known: instruction, outptu. "
+            "Name another one: `columns` of a Dataset, `--column PART=NAME` for a bare file.",
         ),
         ("[1]", 'row: the row is a list, not an object. A row looks like {"instruction": "...", "output": "..."}.'),
         ('"text"', 'row: the row is a str, not an object. A row looks like {"instruction": "...", "output": "..."}.'),

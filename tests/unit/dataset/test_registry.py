@@ -83,11 +83,40 @@ def test_differences_are_said(tmp_path: Path, entry: dict[str, Any], note: str) 
     assert note in entry_of(tmp_path, entry).notes
 
 
+def test_key_without_a_value_says_nothing(tmp_path: Path) -> None:
+    """As in LLaMA-Factory."""
+    nothing = dict.fromkeys(("columns", "tags", "split", "num_samples", "hf_hub_url", "ranking"))
+    assert entry_of(tmp_path, nothing) == entry_of(tmp_path, {})
+
+
+def test_dataset_of_the_hub_is_its_address(tmp_path: Path) -> None:
+    """Which is what LLaMA-Factory takes where a file is named too; its names for parts are told, since nobody looks them up."""
+    entry = {"hf_hub_url": "ann/shop", "file_name": "a.json", "folder": "data", "subset": "en", "split": "test"}
+    found = imported("rows", entry, tmp_path, tmp_path)
+    assert found.dataset == {"name": "rows", "format": "alpaca", "train": "hf://datasets/ann/shop/data"}
+    assert [note.split(":")[0] for note in found.notes] == ["hf_hub_url", "subset", "split"]
+    assert "put the files of it into `train`, such as hf://datasets/ann/shop/data/test-*." in found.notes[2]
+    assert imported("rows", {"hf_hub_url": "ann/shop"}, tmp_path, tmp_path).dataset["train"] == "hf://datasets/ann/shop"  # type: ignore[index]
+
+
+def test_folder_is_imported_as_one_split(tmp_path: Path) -> None:
+    """One that cannot be read so is told."""
+    FakeData(tmp_path).jsonl("data/a.jsonl", [{"instruction": "a", "output": "b"}])
+    assert imported("rows", {"file_name": "data"}, tmp_path, tmp_path) == Imported("rows", {"name": "rows", "format": "alpaca", "train": "data"}, ())
+    FakeData(tmp_path).text("data/b.csv", "instruction,output\na,b\n")
+    (note,) = imported("rows", {"file_name": "data"}, tmp_path, tmp_path).notes
+    assert note.startswith("file_name: is a folder with files of several kinds: .csv, .jsonl (got 'data'). ")
+
+
 @pytest.mark.parametrize(
     ("entry", "note"),
     [
         ([], "is no object"),
-        ({"hf_hub_url": "a/b"}, "lies on a hub"),
+        ({"ms_hub_url": "a/b"}, "lies where it cannot be reached from here"),
+        ({"hf_hub_url": "squad"}, "has a hf_hub_url that is no dataset of an owner (got 'squad'): write it as `OWNER/NAME`."),
+        ({"file_name": ["a.json"]}, "has a file_name that is no text (got ['a.json'])."),
+        ({"file_name": "a.json", "columns": ["prompt"]}, "has columns that are no object of texts (got ['prompt'])."),
+        ({"file_name": "a.json", "tags": {"user_tag": 1}}, "has tags that are no object of texts (got {'user_tag': 1})."),
         ({"columns": {}}, "names no file."),
         ({"file_name": "a", "formatting": "csv"}, "has a formatting that is not known (got 'csv')."),
         ({"file_name": "a", "ranking": True}, "is a ranking whose columns name no chosen and no rejected."),

@@ -23,7 +23,8 @@ def report_of(folder: Path, rows: Any, row_format: Format = "alpaca", kind: Kind
     data = FakeData(folder)
     parts: dict[Any, Part] = {"train": Part(data.jsonl("train.jsonl", rows), "train.jsonl")}
     if "test" in more:
-        parts["test"] = Part(data.jsonl("test.jsonl", more.pop("test")), "test.jsonl")
+        test = more.pop("test")
+        parts["test"] = Part(parts["train"].path, "train.jsonl", test) if isinstance(test, int) else Part(data.jsonl("test.jsonl", test), "test.jsonl")
     return check_dataset("rows", parts, reading_of(row_format, kind, Columns(), Tags()), 42, **more)
 
 
@@ -52,6 +53,30 @@ def test_rows_that_are_almost_the_same_are_warnings(tmp_path: Path) -> None:
     found = {finding.code: str(finding) for kept in report.findings.shown.values() for finding in kept}
     assert report.findings.counts == {"duplicate": 1, "leakage": 1, "near_duplicate": 2, "near_leakage": 1}
     assert found["near_leakage"].startswith("test.jsonl:1: row: is almost the same as one that is learned from, train.jsonl:1 (similarity about ")
+
+
+def test_rows_beyond_max_samples_are_not_counted(tmp_path: Path) -> None:
+    """They are not learned from: they leak nothing, repeat nothing, and only their mistakes count."""
+    words = " ".join(f"word{number}" for number in range(200))
+    rows = [row("a"), row("c"), row("a"), row("longer", "\ufffd"), row(words), row("d", "")]
+    report = report_of(tmp_path, rows, test=[row("longer", "\ufffd"), row(f"{words} more")], max_samples=2)
+    assert report.findings.counts == {"empty_text": 1, "replacement_character": 1}
+    found = report.as_dict()["splits"]
+    assert (found["train"]["num_rows"], found["train"]["num_characters"], found["train"]["lengths"]) == (2, 4, {"2": 2})
+    assert found["test"]["num_rows"] == 2
+
+
+def test_max_samples_counts_behind_what_is_held_out(tmp_path: Path) -> None:
+    """As an experiment learns from the first rows that are left; the figures are of the whole file."""
+    words = " ".join(f"word{number}" for number in range(200))
+    rows = [row(f"{number} {words}") for number in range(20)]
+    whole, first = (report_of(tmp_path, rows, test=5, max_samples=most) for most in (None, 1))
+    assert [found.splits["train"].num_rows for found in (whole, first)] == [15, 1]
+    assert first.splits["test"].num_rows == 5
+    assert first.splits["train"].statistics.num_rows == 20
+    # All rows are almost the same: the later ones of test, and of train those behind the first.
+    assert whole.findings.counts["near_duplicate"] == 4 + 14
+    assert first.findings.counts["near_duplicate"] == 4
 
 
 @pytest.mark.parametrize(

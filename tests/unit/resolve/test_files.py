@@ -176,6 +176,43 @@ def test_folder_is_one_split(tmp_path: Path) -> None:
     assert found_dataset(tmp_path / "there", train="data").files["train"].sha256 != file.sha256
 
 
+def test_pattern_is_one_split(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a folder with several, whose other files are not looked at; findings name the file."""
+    monkeypatch.setenv("DTX_CACHE", str(tmp_path / "cache"))
+    data = FakeData(tmp_path)
+    for name in ("train-0", "train-1", "test-0"):
+        data.jsonl(f"data/{name}.jsonl", [{"instruction": name, "output": "" if name == "train-1" else "b"}])
+    data.text("data/README.md", "x")
+    source = found_dataset(tmp_path, train="data/train-*.jsonl", test="data/test-*")
+    assert [entry.path for entry in source.files["train"].files] == ["train-0.jsonl", "train-1.jsonl"]
+    assert (source.files["train"].num_rows, source.files["test"].num_rows) == (1, 1)
+    assert source.problem == "data/train-1.jsonl:1: output: is empty. Write the text or remove the row."
+    assert mistakes_of(tmp_path, train="data/none-*")[0].startswith("e.yaml: .train: is not there (got 'data/none-*'). Looked for ")
+
+
+def test_pattern_leads_no_further_than_a_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By links either."""
+    monkeypatch.setenv("DTX_CACHE", str(tmp_path / "cache"))
+    FakeData(tmp_path).jsonl("secret.jsonl")
+    (tmp_path / "inside").mkdir()
+    (tmp_path / "inside/a.jsonl").symlink_to(tmp_path / "secret.jsonl")
+    for written, told in ((f"{tmp_path}/*.jsonl", "lies outside the folders"), (f"{tmp_path}/inside/*.jsonl", "holds a link out of the folders")):
+        found = Allowed(None, (tmp_path / "inside",)).find_rows(written)
+        assert isinstance(found, Mistake)
+        assert found.problem.startswith(told)
+
+
+def test_pattern_on_s3_is_one_split(bucket: str) -> None:
+    """Whoever reads it later brings these files of the folder alone."""
+    for name in ("train-0", "train-1", "test-0"):
+        write_bytes(f"{bucket}/data/{name}.jsonl", b'{"instruction": "%b", "output": "b"}\n' % name.encode())
+    found = resolve_dataset(make_dataset(train=f"{bucket}/data/train-*.jsonl"), Allowed(None, (bucket,)))
+    assert isinstance(found, ResolvedDataset)
+    file = found.source.files["train"]
+    assert (file.path, file.num_rows, file.label) == (f"{bucket}/data", 2, f"{bucket}/data/train-*.jsonl")
+    assert manifest(bring(file.path, file.files)) == file.files
+
+
 def test_bad_row_of_a_folder_is_told_with_its_file(tmp_path: Path) -> None:
     """As in `dtx dataset check`."""
     FakeData(tmp_path).jsonl("data/a.jsonl", [{"instruction": "a", "output": "b"}])

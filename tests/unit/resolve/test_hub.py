@@ -172,7 +172,37 @@ def test_damaged_file_is_not_kept(hub: Hub, tmp_path: Path) -> None:
     hub.is_damaging = True
     for name in ("data/a.jsonl", "data/b.jsonl"):
         assert "cannot be downloaded: its digest is " in told(f"hf://datasets/ann/shop/{name}")
-    assert [path for path in (tmp_path / "cache").rglob("*") if path.is_file()] == []
+    assert [path for path in (tmp_path / "cache").rglob("*") if path.is_file() and path.suffix != ".lock"] == []
+
+
+def test_file_that_was_changed_here_is_brought_again(hub: Hub) -> None:
+    """And one that somebody put where it belongs."""
+    path, _ = find("hf://datasets/ann/shop/data/a.jsonl")
+    path.write_bytes(rows("evil"))
+    assert find("hf://datasets/ann/shop/data/a.jsonl")[0].read_bytes() == rows("a")
+    folder, _ = find("hf://datasets/ann/shop/data")
+    (folder.parent / ".b.jsonl.sha256").unlink()
+    (folder / "b.jsonl").write_bytes(rows("evil"))
+    assert (find("hf://datasets/ann/shop/data")[0] / "b.jsonl").read_bytes() == rows("b1", "b2")
+
+
+def test_dataset_of_the_usual_layout_is_brought(hub: Hub) -> None:
+    """A split of a folder with several; a whole dataset but for what tells about it."""
+    hub.files = {f"data/{name}-00000-of-00001.jsonl": rows(name) for name in ("train", "test")}
+    assert "is a folder with rows of several splits" in told("hf://datasets/ann/shop/data")
+    path, label = find("hf://datasets/ann/shop/data/train-*.jsonl")
+    assert ([item.name for item in path.iterdir()], label) == (["train-00000-of-00001.jsonl"], f"hf://datasets/ann/shop@{NEW}/data/train-*.jsonl")
+    hub.files = {"rows.jsonl": rows("a"), "LICENSE": b"x"}
+    path, _ = find("hf://datasets/ann/shop")
+    assert (path.name, [item.name for item in path.iterdir()]) == ("shop", ["rows.jsonl"])
+    assert [item.name for item in find("hf://datasets/ann/shop/*.jsonl")[0].iterdir()] == ["rows.jsonl"]
+
+
+@pytest.mark.parametrize("name", ["data/../../a.jsonl", "/a.jsonl", "data//a.jsonl"])
+def test_name_that_leads_elsewhere_is_refused(hub: Hub, name: str) -> None:
+    """A mirror may say anything."""
+    hub.files[name] = rows("a")
+    assert f"has a file whose name leads elsewhere (got {name!r})" in told("hf://datasets/ann/shop/data")
 
 
 @pytest.mark.parametrize(
@@ -183,7 +213,8 @@ def test_damaged_file_is_not_kept(hub: Hub, tmp_path: Path) -> None:
         ("hf://datasets/ann/none/data", "answered 404 Not Found: is the name right?"),
         ("hf://datasets/ann/shop@v9/data", "answered 404 Not Found"),
         ("hf://datasets/ann/shop/date", "ann/shop has nothing of this name at main: it has README.md, data/a.jsonl, data/b.jsonl, test/rows.jsonl"),
-        ("hf://datasets/ann/shop", "is a folder with something in it that is no file of rows: 'README.md'"),
+        ("hf://datasets/ann/shop", "is a folder with something in it that is no file of rows: 'data'"),
+        ("hf://datasets/ann/shop/data/x-*", "ann/shop has nothing of this name at main"),
     ],
 )
 def test_what_is_not_there_is_told(hub: Hub, uri: str, said: str) -> None:
@@ -251,7 +282,7 @@ def test_plan_keeps_the_commit_and_the_rows(hub: Hub, here: Path) -> None:
 
 def test_submit_hands_over_what_it_can_reach(hub: Hub, here: Path) -> None:
     """The platform need not be allowed to ask the hub, nor have the token."""
-    document = make_document(train="hf://datasets/ann/shop@v1/data", test="hf://datasets/ann/shop@v1/test/rows.jsonl")
+    document = make_document(train="hf://datasets/ann/shop@v1/data/*.jsonl", test="hf://datasets/ann/shop@v1/test/rows.jsonl")
     local = plan_document(document, Origin(here))
     handed = SpecDocument("e.yaml", hand_over(document.data, local, here, str(here / "store")))
     hub.asked.clear()

@@ -205,8 +205,8 @@ def test_held_out_rows_are_compared_with_what_is_left(tmp_path: Path) -> None:
 
 def test_dataset_too_large_to_be_compared_is_told(tmp_path: Path) -> None:
     """Nobody is to think that it was looked at."""
-    row = {"instruction": "a", "output": "b" * MOST_CHARACTERS}
-    data = {"name": "large", "train": str(FakeData(tmp_path).jsonl("d.jsonl", [row])), "test": str(FakeData(tmp_path).jsonl("t.jsonl", 1))}
+    rows = [{"instruction": "a", "output": "b" * (MOST_CHARACTERS // 2)}] * 2
+    data = {"name": "large", "train": str(FakeData(tmp_path).jsonl("d.jsonl", rows)), "test": str(FakeData(tmp_path).jsonl("t.jsonl", 1))}
     *_, note = found(tmp_path, matrix=make_matrix(datasets=[data, "rows"])).notes
     looked = "nobody has looked for rows to score on that are almost learned from"
     assert note == f"In large {looked}: more than 100,000 rows or 50,000,000 characters; `dtx dataset check` does"

@@ -19,12 +19,14 @@ from dtx_tasks.storage import (
     bring_file,
     copy_folder,
     download,
+    exists,
     link_folder,
     list_names,
     manifest,
     manifest_of,
     put_file,
     put_folder,
+    put_path,
     read_bytes,
     remove,
     s3,
@@ -126,6 +128,49 @@ def test_file_is_put_once(bucket: str, tmp_path: Path) -> None:
     with watched("PutObject") as sent:
         found = [put_file(tmp_path / "a", f"{bucket}/{digest}/a", digest) for _ in range(2)]
     assert (found, len(sent), read_bytes(found[0])) == ([f"{bucket}/{digest}/a"] * 2, 1, b"rows")
+
+
+def test_file_that_changed_since_its_digest_is_refused(bucket: str, tmp_path: Path) -> None:
+    """Nobody finds it under the digest of another content."""
+    write_bytes(f"{tmp_path}/a", b"rows and more")
+    for place in (f"{tmp_path}/store/a", f"{bucket}/a"):
+        with pytest.raises(TransientError):
+            put_file(tmp_path / "a", place, sha256(b"rows"))
+        assert not exists(place)
+    with pytest.raises(TransientError, match=r"has changed while it was copied\. Try again when nothing writes to it\."):
+        put_file(tmp_path / "a", f"{tmp_path}/store/a", sha256(b"rows"))
+
+
+def test_large_file_that_changed_since_its_digest_is_refused(bucket: str, tmp_path: Path) -> None:
+    """The server has not seen it as a whole."""
+    write_bytes(f"{tmp_path}/a", bytes(s3.PART_BYTES + 1))
+    with pytest.raises(TransientError, match="has changed while it was copied"):
+        put_file(tmp_path / "a", f"{bucket}/a", sha256(b"rows"))
+    assert not exists(f"{bucket}/a")
+
+
+def test_wrong_file_in_a_place_is_put_right(tmp_path: Path) -> None:
+    """Whoever left it there: of the same size too, and in a folder."""
+    write_bytes(f"{tmp_path}/store/a", b"wrong")
+    write_bytes(f"{tmp_path}/a", b"right")
+    put_file(tmp_path / "a", f"{tmp_path}/store/a", sha256(b"right"))
+    assert read_bytes(f"{tmp_path}/store/a") == b"right"
+    made(tmp_path / "from", a="right")
+    made(tmp_path / "to", a="wrong")
+    put_path(tmp_path / "from", manifest(tmp_path / "from"), f"{tmp_path}/to", "")
+    assert read_bytes(f"{tmp_path}/to/a") == b"right"
+
+
+def test_folder_that_changed_since_its_digest_is_refused(bucket: str, tmp_path: Path) -> None:
+    """As a file is: another content of the same size, or one file more."""
+    for name, content in (("a", "new"), ("b", "more")):
+        files = manifest(made(tmp_path / "from", a="old"))
+        made(tmp_path / "from", **{name: content})
+        for place in (f"{tmp_path}/store", f"{bucket}/store"):
+            with pytest.raises(TransientError, match="has changed while it was copied"):
+                put_path(tmp_path / "from", files, place, "")
+            assert not exists(place)
+        remove(f"{tmp_path}/from")
 
 
 def test_file_is_put_under_another_name(bucket: str, tmp_path: Path) -> None:
