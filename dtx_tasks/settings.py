@@ -9,6 +9,9 @@ from pathlib import Path
 
 SQLITE = "sqlite:///"
 
+OWN_FOLDERS = ("uploads", "jobs", "models")
+"""Of a team, below the storage root: what any request of the team may name."""
+
 
 def home() -> Path:
     """The folder of the embedded stack and its storage: DTX_HOME, else .dtx in the current folder."""
@@ -22,7 +25,7 @@ def root() -> str:
 
 
 def data_roots(team: str) -> tuple[Path | str, ...]:
-    """Folders that the paths of a request may lead into: the team's uploads, and those of DTX_DATA_ROOTS (separated by colons).
+    """Folders that the paths of a request may lead into: the team's uploads, checkpoints and their bases, and those of DTX_DATA_ROOTS (separated by colons).
 
     Args:
         team: Whose request it is.
@@ -31,7 +34,7 @@ def data_roots(team: str) -> tuple[Path | str, ...]:
         Paths, and URIs of folders on S3 as they were written.
     """
     named = [item.rstrip("/") for item in re.split(r":(?!//)", os.environ.get("DTX_DATA_ROOTS", "")) if item]
-    return tuple(item if "://" in item else Path(item).resolve() for item in (f"{root()}/{team}/uploads", *named))
+    return tuple(item if "://" in item else Path(item).resolve() for item in (*(f"{root()}/{team}/{folder}" for folder in OWN_FOLDERS), *named))
 
 
 def schedules_folder() -> Path:

@@ -43,6 +43,10 @@ def hand_over(data: dict[str, Any], plan: ExperimentPlan, folder: Path, root: st
     for definition in _definitions(changed, "llms", "llm"):
         if not definition["source"].startswith("made:") and not is_remote(definition["source"]):
             definition["source"] = store((folder / Path(definition["source"]).expanduser()).resolve(), layout)
+    for definition in _definitions(changed, "hyperparameters", "hyperparameters"):
+        written = definition.get("reward_model")
+        if written and not is_remote(written):
+            definition["reward_model"] = store((folder / Path(written).expanduser()).resolve(), layout)
     _hand_over_own(plan, layout)
     return changed
 
@@ -53,7 +57,7 @@ def _hand_over_own(plan: ExperimentPlan, layout: Layout) -> None:
         for file in dataset.files.values() if ("Dataset", dataset.name) in own else ():
             if not is_remote(file.path):
                 hand_over_rows(file, layout)
-    for llm in (base.llm for base in plan.bases):
+    for llm in (document.llm for document in plan.fetched):
         if ("LLM", llm.name) in own and llm.kind == "local" and not is_remote(llm.source):
             store(Path(llm.source), layout)
 

@@ -93,11 +93,11 @@ def _weight(task: TaskInstance) -> float:
 def _unmapped(tasks: Sequence[TaskInstance], plan: ExperimentPlan) -> float:
     """The work of mapped tasks that Airflow has not expanded yet: one placeholder each stands for all of them."""
     counts = {
-        "fetch": len(plan.bases),
+        "fetch": len(plan.fetched),
         "prepare": len(plan.prepared),
         "finetune.train": len(plan.packs),
         "finetune.score": len(plan.packs),
-        "score_base": len(plan.bases),
+        "score_base": len(plan.fetched),
     }
     return sum(WEIGHTS[task_id] * (count - sum(task.task_id == task_id for task in tasks)) for task_id, count in counts.items())
 

@@ -21,7 +21,7 @@ class PlanUris:
 
     Attributes:
         plan: Of the plan itself.
-        bases: One for each distinct base LLM.
+        bases: One for each distinct base LLM, then one for each reward model.
         prepare: One for each distinct PreparedDataset.
         packs: One for each pack.
     """
@@ -42,7 +42,7 @@ def uris_of(plan: ExperimentPlan, root: str) -> PlanUris:
     folder = Layout(root, plan.team).experiment(plan.name, plan.plan_id)
     return PlanUris(
         plan=f"{folder}/plan.json",
-        bases=[f"{folder}/bases/{document.name}.json" for document in plan.bases],
+        bases=[f"{folder}/bases/{document.name}.json" for document in plan.fetched],
         prepare=[f"{folder}/prepare/{document.name}.json" for document in plan.prepared],
         packs=[f"{folder}/packs/{document.name}.json" for document in plan.packs],
     )
@@ -58,7 +58,7 @@ def write_plan(plan: ExperimentPlan, root: str) -> PlanUris:
     plan = _moved(plan, root)
     uris = uris_of(plan, root)
     pairs: list[tuple[str, Record]] = [
-        *zip(uris.bases, plan.bases, strict=True),
+        *zip(uris.bases, plan.fetched, strict=True),
         *zip(uris.prepare, plan.prepared, strict=True),
         *zip(uris.packs, plan.packs, strict=True),
         (uris.plan, plan),
@@ -72,12 +72,13 @@ def _moved(plan: ExperimentPlan, root: str) -> ExperimentPlan:
     """The plan with files on storage that would not be found from where it is carried out, or not as they are now."""
     layout = Layout(root, plan.team)
     datasets = {dataset.name: _moved_dataset(dataset, layout) for dataset in plan.datasets}
-    llms = {base.llm.llm_id: _moved_llm(base.llm, layout) for base in plan.bases}
+    llms = {document.llm.llm_id: _moved_llm(document.llm, layout) for document in plan.fetched}
     return plan.model_copy(
         update={
             "datasets": tuple(datasets.values()),
             "prepared": tuple(item.model_copy(update={"llm": llms[item.llm.llm_id], "dataset": datasets[item.dataset.name]}) for item in plan.prepared),
             "bases": tuple(item.model_copy(update={"llm": llms[item.llm.llm_id]}) for item in plan.bases),
+            "rewards": tuple(item.model_copy(update={"llm": llms[item.llm.llm_id]}) for item in plan.rewards),
         }
     )
 

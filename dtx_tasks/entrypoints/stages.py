@@ -126,8 +126,10 @@ def score(call: Call) -> int:
 
 
 def score_base(call: Call) -> int:
-    """Scores a base LLM as it is."""
+    """Scores a base LLM as it is; a reward model is judged by nobody."""
     document = call.document(BaseDocument)
+    if document.is_reward:
+        return 0
     with noted("score_base", document.llm.llm_id, document, call):
         _need_one_prepared(document, call)
         from dtx_tasks.score.score import score_base

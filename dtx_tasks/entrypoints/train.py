@@ -107,8 +107,12 @@ def _follow(this: PackRound) -> int:
 
 def _bring_inputs(job: FinetuneJob, layout: Layout) -> None:
     """Before the ranks look for them, which would all at once."""
-    llm, prepared = layout.llm(job.llm.llm_id), layout.prepared(job.prepared_id)
-    for folder, record in ((llm, read_record(f"{llm}/fetched.json", FetchedLLM)), (prepared, read_record(f"{prepared}/prepared.json", PreparedDataset))):
+    prepared = layout.prepared(job.prepared_id)
+    found: list[tuple[str, PreparedDataset | FetchedLLM | None]] = [(prepared, read_record(f"{prepared}/prepared.json", PreparedDataset))]
+    for llm in filter(None, (job.llm, job.reward)):
+        folder = layout.llm(llm.llm_id)
+        found.append((folder, read_record(f"{folder}/fetched.json", FetchedLLM)))
+    for folder, record in found:
         if record:
             bring(f"{folder}/files", record.files)
 
@@ -183,7 +187,7 @@ def _begin(this: PackRound, job: FinetuneJob) -> Attempt | None:
 def _missing_input(this: PackRound, job: FinetuneJob) -> DtxError | None:
     if inputs_of(job, this.layout) is not None:
         return None
-    stages = (("prepare", job.prepared_id), ("fetch", job.llm.llm_id))
+    stages = (("prepare", job.prepared_id), ("fetch", job.llm.llm_id), *([("fetch", job.reward.llm_id)] if job.reward else []))
     known = [reason(stage, item_id, this.pack, this.layout) for stage, item_id in stages]
     return next((error for error in known if error), TransientError(f"{job.name}: its prepared rows are not on storage.", "The prepare stage says why."))
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from dtx_tasks.errors import ClaimedError, DataError
 from dtx_tasks.plan import CODE_VERSIONS
 from dtx_tasks.records import BaseDocument, FetchedLLM, Layout, digest_of
-from dtx_tasks.storage import claim, copy_folder, download, is_remote, manifest_of, put_folder, read_record, remove, verify, workplace, write_record
+from dtx_tasks.storage import bring, claim, copy_folder, digest_of_files, download, is_remote, manifest_of, put_folder, read_record, remove, verify, workplace, write_record
 
 if TYPE_CHECKING:
     from dtx_tasks.records import LLMSource
@@ -53,6 +53,8 @@ def _fetch(llm: LLMSource, folder: str, held: Claim) -> FetchedLLM:
     remove(str(partial))
     if llm.kind == "made":
         _make(llm.source, partial)
+    elif llm.kind == "adapter":
+        _merge(llm, partial)
     else:
         _copy(llm, partial)
     num_parameters = _num_parameters(partial)
@@ -80,6 +82,19 @@ def _copy(llm: LLMSource, folder: Path) -> None:
         download(llm.source, files, folder)
     else:
         copy_folder(Path(llm.source), str(folder))
+
+
+def _merge(llm: LLMSource, folder: Path) -> None:
+    """Brings an adapter and its base to this machine, and makes one model of them."""
+    from dtx_tasks.fetch.merge import merge
+
+    assert llm.base is not None
+    sources = (llm.source, llm.base)
+    found = [manifest_of(source) for source in sources]
+    if digest_of(["adapter", *map(digest_of_files, found)], 64) != llm.revision:
+        raise DataError(f"{llm.source} or its base has changed since the experiment was planned.", "Start the experiment again.")
+    adapter, base = (bring(source, files) for source, files in zip(sources, found, strict=True))
+    merge(adapter, base, folder)
 
 
 def _make(recipe: str, folder: Path) -> None:

@@ -124,7 +124,7 @@ def _unfinished(stage: str, document: StageDocument, layout: Layout) -> Iterator
     elif isinstance(document, PrepareDocument):
         yield from () if prepared(document, layout) else (document.prepared_id,)
     elif isinstance(document, BaseDocument):
-        yield from () if base_scored(document, layout) else (document.llm.llm_id,)
+        yield from () if document.is_reward or base_scored(document, layout) else (document.llm.llm_id,)
     elif isinstance(document, Pack) and stage == "train":
         yield from (job.job_id for job in document.jobs if not trained(job, layout))
     elif isinstance(document, Pack):

@@ -29,19 +29,20 @@ def encode_options(values: Hyperparameters) -> EncodeOptions:
     return EncodeOptions(**values.model_dump(include=set(EncodeOptions.model_fields)))
 
 
-def job_id(llm: LLMSource, dataset: DatasetSource, values: Hyperparameters, seed: int) -> str:
-    """Of a FinetuneJob: base revision, the rows it learns from and how they are written, hyperparameters and seed.
+def job_id(llm: LLMSource, dataset: DatasetSource, values: Hyperparameters, seed: int, reward: LLMSource | None = None) -> str:
+    """Of a FinetuneJob: base revision, the rows it learns from and how they are written, hyperparameters, seed, and the reward model by what it is.
 
     The rows of the other splits stay out, so that a corrected test row costs no training.
     """
     base = [llm.kind, llm.revision, llm.template]
-    return digest_of(["job", CODE_VERSIONS["train"], base, dataset.train_digest, _chosen(values), seed])
+    return digest_of(["job", CODE_VERSIONS["train"], base, dataset.train_digest, _chosen(values, reward), seed])
 
 
-def _chosen(values: Hyperparameters) -> dict[str, Any]:
+def _chosen(values: Hyperparameters, reward: LLMSource | None) -> dict[str, Any]:
     """Those that are not at their default: one that is added later changes no identity, and a changed default must raise the code version."""
     defaults = Hyperparameters().model_dump(mode="json")
-    return {key: value for key, value in learned_values(values).items() if value != defaults[key]}
+    named = {key: value for key, value in learned_values(values).items() if value != defaults[key]}
+    return named | ({"reward_model": reward.revision} if reward else {})
 
 
 def learned_values(values: Hyperparameters) -> dict[str, Any]:

@@ -13,6 +13,8 @@ class ResolvedInputs(Record):
     llms: dict[str, LLMSource]
     datasets: dict[str, DatasetSource]
     groups: dict[str, Hyperparameters]
+    rewards: dict[str, LLMSource] = {}
+    """The reward models of groups that learn by one."""
     scoring: Scoring
     versions: tuple[ResourceVersion, ...] = ()
     num_leaked_rows: int = 0

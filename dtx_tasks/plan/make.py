@@ -71,6 +71,7 @@ def make_plan(inputs: ResolvedInputs) -> ExperimentPlan:
         prepared=prepared,
         packs=tuple(_pack((job,), common, run) for job in jobs),
         bases=tuple(_base(llm, prepared, common, run) for llm in llms.values()),
+        rewards=tuple(_reward(llm, common, run) for llm in {job.reward.llm_id: job.reward for job in jobs if job.reward}.values()),
         merged=merged,
         leakage="; ".join(_leakage(inputs, datasets)),
         notes=inputs.notes,
@@ -154,12 +155,13 @@ def _job(named: tuple[Cell, str], inputs: ResolvedInputs) -> FinetuneJob:
     llm, dataset, values = inputs.llms[cell.llm], inputs.datasets[cell.dataset], inputs.groups[cell.hyperparameters]
     train = dataset.files["train"]
     num_rows = min(train.num_rows, dataset.max_samples or train.num_rows)
-    steps = num_steps(values, num_rows)
+    steps, reward = num_steps(values, num_rows), inputs.rewards.get(cell.hyperparameters)
     tokens_a_row = train.num_characters / CHARACTERS_PER_TOKEN / max(1, train.num_rows)
     return FinetuneJob(
-        job_id=job_id(llm, dataset, values, cell.seed),
+        job_id=job_id(llm, dataset, values, cell.seed, reward),
         name=name,
         llm=llm,
+        reward=reward,
         dataset_name=dataset.name,
         group_name=cell.hyperparameters,
         prepared_id=prepared_id(llm, dataset, encode_options(values)),
@@ -211,6 +213,10 @@ def _prepared(jobs: list[FinetuneJob], inputs: ResolvedInputs, common: dict[str,
 def _base(llm: LLMSource, prepared: tuple[PrepareDocument, ...], common: dict[str, str], run: dict[str, object]) -> BaseDocument:
     ids = tuple(document.prepared_id for document in prepared if document.llm.llm_id == llm.llm_id)
     return BaseDocument(**common, **run, name=_label(llm.name, llm.llm_id), llm=llm, prepared_ids=ids)
+
+
+def _reward(llm: LLMSource, common: dict[str, str], run: dict[str, object]) -> BaseDocument:
+    return BaseDocument(**common, **run, name=_label(llm.name, llm.llm_id), llm=llm, is_reward=True, prepared_ids=())
 
 
 def _pack(jobs: tuple[FinetuneJob, ...], common: dict[str, str], run: dict[str, object]) -> Pack:

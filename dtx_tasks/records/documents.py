@@ -33,9 +33,11 @@ class LLMSource(Record):
     name: str
     llm_id: str
     """Content hash of the source and its revision."""
-    kind: Literal["local", "made"]
+    kind: Literal["local", "adapter", "made"]
     source: str
     """The folder, or the recipe of a made model."""
+    base: str | None = None
+    """The folder that an adapter is merged into when it is fetched."""
     revision: str
     """Digest of the folder's files, or the recipe's version."""
     template: str
@@ -180,6 +182,8 @@ class FinetuneJob(Record):
     name: str
     """`llm / dataset / hyperparameters`, and the seed where it tells jobs apart."""
     llm: LLMSource
+    reward: LLMSource | None = None
+    """The reward model that it learns by."""
     dataset_name: str
     group_name: str
     prepared_id: str
@@ -202,9 +206,10 @@ class Pack(StageDocument):
 
 
 class BaseDocument(StageDocument):
-    """One base LLM: fetched, and scored as it is."""
+    """One base LLM: fetched, and scored as it is; or a reward model, which is only fetched."""
 
     llm: LLMSource
+    is_reward: bool = False
     prepared_ids: tuple[str, ...]
     """PreparedDatasets of this LLM: any one of them holds its tokenizer with the template."""
     parallelism: int
@@ -223,6 +228,8 @@ class ExperimentPlan(Record):
     prepared: tuple[PrepareDocument, ...]
     packs: tuple[Pack, ...]
     bases: tuple[BaseDocument, ...]
+    rewards: tuple[BaseDocument, ...] = ()
+    """Reward models: fetched like bases, and not judged."""
     merged: dict[str, str]
     """Names of jobs that equal an earlier one, and the name of that one."""
     leakage: str
@@ -236,6 +243,11 @@ class ExperimentPlan(Record):
     registered_name: str
     versions: tuple[ResourceVersion, ...] = ()
     """Every resource of the catalog that it uses, in the version that it uses."""
+
+    @property
+    def fetched(self) -> tuple[BaseDocument, ...]:
+        """Every model that is brought to storage, in the order in which Airflow maps over them."""
+        return (*self.bases, *self.rewards)
 
     @property
     def jobs(self) -> tuple[FinetuneJob, ...]:

@@ -1,16 +1,15 @@
-"""The files behind an LLM or a Dataset: where they are, what they are, and whether they may be read."""
+"""The files behind a Dataset: where they are, what they are, and whether they may be read."""
 
 from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from dtx_tasks.catalog.recipes import MADE_MODELS
 from dtx_tasks.dataset import CODES, Part, SplitRows, doubts, folder_mistake, labelled, repeated_rows, without_documentation
-from dtx_tasks.errors import Mistake, nearest
-from dtx_tasks.records import DatasetSource, FileSource, LLMSource, digest_of
+from dtx_tasks.errors import Mistake
+from dtx_tasks.records import DatasetSource, FileSource
 from dtx_tasks.resolve.plugins import counted, resolve_plugins
 from dtx_tasks.spec import SPLITS, Subset, misfits, reading_of
 from dtx_tasks.storage import (
@@ -40,11 +39,9 @@ if TYPE_CHECKING:
     from dtx_tasks.dataset.near import Signature
     from dtx_tasks.records import PluginSource
     from dtx_tasks.resolve.plugins import Counts
-    from dtx_tasks.spec import LLM, Dataset, Split
+    from dtx_tasks.spec import Dataset, Split
 
 Found = TypeVar("Found")
-
-MADE = "made:"
 
 MOST_ROWS, MOST_CHARACTERS = 100_000, 50_000_000
 """Of a Dataset whose rows are compared when an experiment is planned: some 5 s of one core, and 50 MB (measured)."""
@@ -158,56 +155,6 @@ class Allowed:
             return found
         names = chosen(list_names(str(found.parent)), found.name) if "*" in found.name else []
         return gather(found.parent, names) if names else Mistake("", f"is not there (got {written!r})", f"Looked for {found}.")
-
-
-def resolve_llm(llm: LLM, allowed: Allowed) -> LLMSource | Mistake:
-    """The revision of a base LLM: the digest of its files, or its recipe's version."""
-    if llm.source.startswith(MADE):
-        recipe = llm.source.removeprefix(MADE)
-        if recipe not in MADE_MODELS:
-            return Mistake(".source", f"there is no recipe of this name (got {recipe!r})", nearest(recipe, MADE_MODELS))
-        return _llm_source(llm, "made", recipe, f"{recipe}@{MADE_MODELS[recipe]}", 0)
-    if is_remote(llm.source):
-        return _remote_llm(llm, allowed)
-    if "://" in llm.source or llm.source.startswith("hf:"):
-        remedy = "Download it first, `hf download NAME --local-dir models/NAME`, and give that folder."
-        return Mistake(".source", f"models are not fetched from the network yet (got {llm.source!r})", remedy)
-    return _local_llm(llm, allowed)
-
-
-def _local_llm(llm: LLM, allowed: Allowed) -> LLMSource | Mistake:
-    folder = allowed.find(llm.source)
-    if isinstance(folder, Mistake):
-        return Mistake(".source", folder.problem, folder.remedy)
-    if not (folder / "config.json").is_file():
-        return Mistake(".source", f"is not a model in Hugging Face layout (got {llm.source!r})", f"There is no config.json in {folder}.")
-    strayed = allowed.strayed(folder)
-    if strayed:
-        return Mistake(".source", strayed.problem, strayed.remedy)
-    files = manifest(folder)
-    return _llm_source(llm, "local", str(folder), digest_of_files(files), sum(entry.num_bytes for entry in files))
-
-
-def _remote_llm(llm: LLM, allowed: Allowed) -> LLMSource | Mistake:
-    refused, uri = allowed.refused(llm.source.rstrip("/")), llm.source.rstrip("/")
-    if refused:
-        return Mistake(".source", refused.problem, refused.remedy)
-    files = manifest_of(uri)
-    if "config.json" not in {entry.path for entry in files}:
-        return Mistake(".source", f"is not a model in Hugging Face layout (got {llm.source!r})", "There is no config.json in it.")
-    return _llm_source(llm, "local", uri, digest_of_files(files), sum(entry.num_bytes for entry in files))
-
-
-def _llm_source(llm: LLM, kind: Literal["local", "made"], source: str, revision: str, num_bytes: int) -> LLMSource:
-    return LLMSource(
-        name=llm.name,
-        llm_id=digest_of(["llm", kind, revision, llm.template]),
-        kind=kind,
-        source=source,
-        revision=revision,
-        template=llm.template,
-        num_bytes=num_bytes,
-    )
 
 
 @dataclass(frozen=True)

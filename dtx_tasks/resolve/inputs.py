@@ -13,14 +13,15 @@ from dtx_tasks.dataset import leaked_rows
 from dtx_tasks.errors import Mistake, SpecError, nearest
 from dtx_tasks.plan import Case, ResolvedInputs, advice, broken_rules, cells
 from dtx_tasks.records import Layout, ResourceVersion
-from dtx_tasks.resolve.files import Allowed, resolve_dataset, resolve_llm
+from dtx_tasks.resolve.files import Allowed, resolve_dataset
 from dtx_tasks.resolve.groups import chain_of, merged_values, val_size_of
 from dtx_tasks.resolve.leakage import near_leakage
+from dtx_tasks.resolve.llm import resolve_llm
 from dtx_tasks.resolve.own import OwnFiles, files_of
 from dtx_tasks.resolve.plugins import names_of_parameters, with_parameters
 from dtx_tasks.resolve.references import Referred, referred
 from dtx_tasks.settings import root
-from dtx_tasks.spec import LLM, Dataset, HyperparameterGroup, Scoring
+from dtx_tasks.spec import LLM, REINFORCED, Dataset, HyperparameterGroup, Scoring
 from dtx_tasks.spec.base import SpecModel
 from dtx_tasks.template import TEMPLATES
 
@@ -54,6 +55,7 @@ class _Lookup:
     catalog: Catalog
     origin: Origin
     mistakes: list[Mistake] = field(default_factory=list)
+    rewards: dict[str, LLMSource] = field(default_factory=dict)
     versions: dict[ResourceVersion, None] = field(default_factory=dict)
     """In the order in which they were found, each once."""
     val_sizes: dict[str, tuple[str, int | float | None]] = field(default_factory=dict)
@@ -126,7 +128,7 @@ def resolve(experiment: FinetuneExperiment, catalog: Catalog, origin: Origin) ->
     _refuse_endless(lookup, llms, groups)
     if lookup.mistakes:
         raise SpecError("\n".join(mistake.text("the experiment") for mistake in lookup.mistakes), mistakes=lookup.mistakes)
-    return ResolvedInputs(experiment=experiment, versions=tuple(lookup.versions), notes=(*lookup.notes, *_doubts(found), *near_leakage(found)), **inputs)
+    return ResolvedInputs(experiment=experiment, rewards=lookup.rewards, versions=tuple(lookup.versions), notes=(*lookup.notes, *_doubts(found), *near_leakage(found)), **inputs)
 
 
 def _doubts(datasets: Mapping[str, ResolvedDataset]) -> Iterator[str]:
@@ -215,7 +217,19 @@ def _groups(lookup: _Lookup) -> Iterator[tuple[str, Hyperparameters]]:
         lookup.mistakes += [Mistake(f"{path}{found.key_path}", found.problem, found.remedy) for found in broken_rules(Case(values, resources, target))]
         lookup.notes += [f"{name}: {sentence}" for sentence in advice(values)]
         lookup.note_chain(group, known)
+        _note_reward(lookup, path, group, values)
         yield name, values
+
+
+def _note_reward(lookup: _Lookup, path: str, group: HyperparameterGroup, values: Hyperparameters) -> None:
+    """Finds the reward model of a group that learns by one."""
+    if values.stage not in REINFORCED or values.reward_model is None:
+        return
+    found = resolve_llm(LLM(name=f"reward of {group.name}"[:100], source=values.reward_model), lookup.allowed(GROUPS, group))
+    if isinstance(found, Mistake):
+        lookup.mistakes.append(Mistake(f"{path}.reward_model", found.problem, found.remedy))
+    else:
+        lookup.rewards[group.name] = found
 
 
 def _scoring(lookup: _Lookup) -> Scoring:

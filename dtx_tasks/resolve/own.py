@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 from dtx_tasks.errors import Mistake
 from dtx_tasks.records import DatasetSource, LLMSource
-from dtx_tasks.resolve.files import MADE, ResolvedDataset, resolve_dataset, resolve_llm
+from dtx_tasks.resolve.files import ResolvedDataset, resolve_dataset
+from dtx_tasks.resolve.llm import MADE, resolve_llm
 from dtx_tasks.spec import SPLITS
 from dtx_tasks.storage import is_remote, list_names
 

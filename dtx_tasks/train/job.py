@@ -85,7 +85,7 @@ class JobFolder:
             f"{llm}/files",
             bring(f"{llm}/files", base.files),
             bring(f"{prepared}/files", rows.files),
-            None,
+            _bring_reward(layout, job),
             rows.train.num_rows,
             is_main,
             node,
@@ -136,6 +136,16 @@ class JobFolder:
                     raise TransientError("Another process is training this job.", "It is waited for and tried again.")
                 time.sleep(0.2)
             yield
+
+
+def _bring_reward(layout: Layout, job: FinetuneJob) -> Path | None:
+    if job.reward is None:
+        return None
+    folder = layout.llm(job.reward.llm_id)
+    fetched = read_record(f"{folder}/fetched.json", FetchedLLM)
+    if fetched is None:
+        raise TransientError(f"{job.name}: its reward model is not on storage.", "The fetch stage says why.")
+    return bring(f"{folder}/files", fetched.files)
 
 
 def train_job(job: FinetuneJob, resources: Resources, folder: JobFolder, attempt: Attempt) -> Outcome:

@@ -16,9 +16,11 @@ def inputs_of(job: FinetuneJob, layout: Layout) -> dict[str, str] | None:
     """Digests of what a job learns from and starts from; None while one of them is not on storage."""
     prepared = read_record(f"{layout.prepared(job.prepared_id)}/prepared.json", PreparedDataset)
     base = read_record(f"{layout.llm(job.llm.llm_id)}/fetched.json", FetchedLLM)
-    if prepared is None or base is None:
+    reward = read_record(f"{layout.llm(job.reward.llm_id)}/fetched.json", FetchedLLM) if job.reward else None
+    if prepared is None or base is None or (job.reward and reward is None):
         return None
-    return {"train": prepared.train_digest, "llm": base.digest, "llm_id": job.llm.llm_id}
+    judged = {"reward": reward.digest} if reward else {}
+    return {"train": prepared.train_digest, "llm": base.digest, "llm_id": job.llm.llm_id, **judged}
 
 
 def trained(job: FinetuneJob, layout: Layout) -> LLMCheckpoint | None:

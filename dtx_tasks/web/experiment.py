@@ -35,8 +35,8 @@ class RunExperiment:
     def document(self, task_id: str, map_index: int) -> StageDocument | None:
         """What a mapped task works on; Airflow maps over the plan's lists in their order."""
         lists: dict[str, tuple[StageDocument, ...]] = {
-            "fetch": self.plan.bases,
-            "score_base": self.plan.bases,
+            "fetch": self.plan.fetched,
+            "score_base": self.plan.fetched,
             "prepare": self.plan.prepared,
             "finetune.train": self.plan.packs,
             "finetune.score": self.plan.packs,

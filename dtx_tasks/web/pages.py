@@ -39,7 +39,7 @@ def run_page(it: RunExperiment, root: str) -> str:
         share=sum(job.share for job in jobs) / max(1, len(jobs)),
         num_scored=sum(job.cards is not None for job in jobs),
         num_running=sum(job.is_running for job in jobs),
-        num_fetched=sum(exists(f"{it.layout.llm(base.llm.llm_id)}/fetched.json") for base in it.plan.bases),
+        num_fetched=sum(exists(f"{it.layout.llm(base.llm.llm_id)}/fetched.json") for base in it.plan.fetched),
         num_prepared=sum(exists(f"{it.layout.prepared(document.prepared_id)}/prepared.json") for document in it.plan.prepared),
         failures=failures_of(it),
         names=_names(it),

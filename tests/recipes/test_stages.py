@@ -88,14 +88,14 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, dict[st
 
 @pytest.fixture(scope="module")
 def reward(prepared: Callable[[str, dict[str, Any]], Trial], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A reward model that `rm` made."""
-    made = prepared("preferences", {"stage": "rm", "finetuning_type": "full", "max_steps": 4, "global_batch_size": 4})
-    return train(made.plan.jobs[0], made.layout, tmp_path_factory.mktemp("reward"), None).final
+    """A reward model that `rm` made, as an adapter."""
+    made = prepared("preferences", {"stage": "rm", "max_steps": 4, "global_batch_size": 4})
+    return train(made.plan.jobs[0], made.layout, tmp_path_factory.mktemp("reward")).final
 
 
-def train(job: FinetuneJob, layout: Layout, work: Path, reward_path: Path | None) -> JobFolder:
+def train(job: FinetuneJob, layout: Layout, work: Path) -> JobFolder:
     """Trains a job in this process."""
-    folder = replace(JobFolder.of(layout, job, True, 0), uri=str(work), reward_path=reward_path)
+    folder = replace(JobFolder.of(layout, job, True, 0), uri=str(work))
     folder.work.mkdir(parents=True, exist_ok=True)
     train_job(job, Resources(), folder, Attempt(number=1, run_key="r", micro_batch_size=4, started_from_step=0, reached_step=0, error_class=""))
     return folder
@@ -114,12 +114,11 @@ def test_stage_is_trained_by_a_method(
     if method != "freeze":
         del written["freeze_trainable_layers"]
     if stage in REINFORCED:
-        written["max_new_tokens"] = 6
+        written |= {"max_new_tokens": 6, "reward_model": str(request.getfixturevalue("reward"))}
     made = prepared(KINDS_OF_STAGES[stage][0], written)
     job = made.plan.jobs[0]
-    reward_path = request.getfixturevalue("reward") if stage in REINFORCED else None
     before = remembered_logits(monkeypatch)
-    folder = train(job, made.layout, tmp_path, reward_path)
+    folder = train(job, made.layout, tmp_path)
     losses = [event["loss"] for event in map(json.loads, Path(folder.events_uri).read_text().splitlines()) if event["event"] == "step"]
     assert len(losses) == job.num_steps
     if stage not in REINFORCED:

@@ -35,14 +35,14 @@ def test_requests_may_read_uploads_and_what_is_named(tmp_path: Path, monkeypatch
     (tmp_path / "link").symlink_to(tmp_path / "real")
     monkeypatch.setenv("DTX_ROOT", str(tmp_path / "store"))
     monkeypatch.setenv("DTX_DATA_ROOTS", f"{tmp_path / 'link'}::/data")
-    assert settings.data_roots("a") == (tmp_path / "store" / "a" / "uploads", tmp_path / "real", Path("/data"))
+    assert settings.data_roots("a") == (*(tmp_path / "store" / "a" / folder for folder in ("uploads", "jobs", "models")), tmp_path / "real", Path("/data"))
 
 
 def test_nothing_but_its_uploads_is_readable_where_nothing_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Above all not the current folder, nor another team's."""
     monkeypatch.setenv("DTX_DATA_ROOTS", "")
     monkeypatch.setenv("DTX_ROOT", str(tmp_path))
-    assert settings.data_roots("b") == (tmp_path / "b" / "uploads",)
+    assert settings.data_roots("b") == tuple(tmp_path / "b" / folder for folder in ("uploads", "jobs", "models"))
 
 
 def test_bundled_folders_are_in_the_checkout() -> None:

@@ -7,7 +7,8 @@ import pytest
 
 from dtx_tasks.errors import Mistake
 from dtx_tasks.records import DatasetSource, LLMSource
-from dtx_tasks.resolve.files import Allowed, ResolvedDataset, resolve_dataset, resolve_llm
+from dtx_tasks.resolve.files import Allowed, ResolvedDataset, resolve_dataset
+from dtx_tasks.resolve.llm import resolve_llm
 from dtx_tasks.spec import LLM, Dataset
 from dtx_tasks.storage import bring, manifest, write_bytes
 from tests.builders import FakeData
