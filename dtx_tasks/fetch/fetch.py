@@ -11,7 +11,21 @@ from typing import TYPE_CHECKING
 from dtx_tasks.errors import ClaimedError, DataError
 from dtx_tasks.plan import CODE_VERSIONS
 from dtx_tasks.records import BaseDocument, FetchedLLM, Layout, digest_of
-from dtx_tasks.storage import bring, claim, copy_folder, digest_of_files, download, is_remote, manifest_of, put_folder, read_record, remove, verify, workplace, write_record
+from dtx_tasks.storage import (
+    bring,
+    claim,
+    copy_folder,
+    digest_of_files,
+    download,
+    is_remote,
+    manifest_of,
+    put_folder,
+    read_record,
+    remove,
+    verify,
+    workplace,
+    write_record,
+)
 
 if TYPE_CHECKING:
     from dtx_tasks.records import LLMSource

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pydantic import Field
+
 from dtx_tasks.records import DatasetSource, LLMSource, Record, ResourceVersion
 from dtx_tasks.spec import FinetuneExperiment, Hyperparameters, Scoring
 
@@ -13,7 +15,7 @@ class ResolvedInputs(Record):
     llms: dict[str, LLMSource]
     datasets: dict[str, DatasetSource]
     groups: dict[str, Hyperparameters]
-    rewards: dict[str, LLMSource] = {}
+    rewards: dict[str, LLMSource] = Field(default_factory=dict)
     """The reward models of groups that learn by one."""
     scoring: Scoring
     versions: tuple[ResourceVersion, ...] = ()

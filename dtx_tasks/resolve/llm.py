@@ -81,7 +81,9 @@ def _merged(llm: LLM, adapter: _Found, allowed: Allowed) -> LLMSource | Mistake:
     if isinstance(base, Mistake):
         return Mistake(".source", f"is an adapter, and its base {base.problem}", f"{ADAPTER} names it. {base.remedy}")
     if not base.has("config.json"):
-        return Mistake(".source", f"is an adapter, and its base is not a model in Hugging Face layout (got {written!r})", f"There is no config.json in {base.source}.")
+        return Mistake(
+            ".source", f"is an adapter, and its base is not a model in Hugging Face layout (got {written!r})", f"There is no config.json in {base.source}."
+        )
     revision = digest_of(["adapter", digest_of_files(adapter.files), digest_of_files(base.files)], 64)
     found = _llm_source(llm, "adapter", adapter.source, revision, adapter.num_bytes + base.num_bytes)
     return found.model_copy(update={"base": base.source})
