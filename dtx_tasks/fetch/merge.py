@@ -19,7 +19,7 @@ def merge(adapter: Path, base: Path, folder: Path) -> None:
         base: The model that it was trained on.
         folder: Where the merged one goes.
     """
-    model = PeftModel.from_pretrained(_load(base, PeftConfig.from_pretrained(adapter).task_type), adapter)
+    model = PeftModel.from_pretrained(_load(base, PeftConfig.from_pretrained(str(adapter)).task_type), adapter)
     model.merge_and_unload().save_pretrained(folder)
     AutoTokenizer.from_pretrained(adapter).save_pretrained(folder)
 

@@ -128,9 +128,8 @@ def resolve(experiment: FinetuneExperiment, catalog: Catalog, origin: Origin) ->
     _refuse_endless(lookup, llms, groups)
     if lookup.mistakes:
         raise SpecError("\n".join(mistake.text("the experiment") for mistake in lookup.mistakes), mistakes=lookup.mistakes)
-    return ResolvedInputs(
-        experiment=experiment, rewards=lookup.rewards, versions=tuple(lookup.versions), notes=(*lookup.notes, *_doubts(found), *near_leakage(found)), **inputs
-    )
+    notes = (*lookup.notes, *_doubts(found), *near_leakage(found))
+    return ResolvedInputs(experiment=experiment, rewards=lookup.rewards, versions=tuple(lookup.versions), notes=notes, **inputs)
 
 
 def _doubts(datasets: Mapping[str, ResolvedDataset]) -> Iterator[str]:

@@ -38,10 +38,7 @@ class _Found(NamedTuple):
 def resolve_llm(llm: LLM, allowed: Allowed) -> LLMSource | Mistake:
     """The revision of an LLM: the digest of its files, or its recipe's version."""
     if llm.source.startswith(MADE):
-        recipe = llm.source.removeprefix(MADE)
-        if recipe not in MADE_MODELS:
-            return Mistake(".source", f"there is no recipe of this name (got {recipe!r})", nearest(recipe, MADE_MODELS))
-        return _llm_source(llm, "made", recipe, f"{recipe}@{MADE_MODELS[recipe]}", 0)
+        return _made(llm, llm.source.removeprefix(MADE))
     if ("://" in llm.source and not is_remote(llm.source)) or llm.source.startswith("hf:"):
         remedy = "Download it first, `hf download NAME --local-dir models/NAME`, and give that folder."
         return Mistake(".source", f"models are not fetched from the network yet (got {llm.source!r})", remedy)
@@ -53,6 +50,12 @@ def resolve_llm(llm: LLM, allowed: Allowed) -> LLMSource | Mistake:
     if not found.has("config.json"):
         return Mistake(".source", f"is not a model in Hugging Face layout (got {llm.source!r})", f"There is no config.json in {found.source}.")
     return _llm_source(llm, "local", found.source, digest_of_files(found.files), found.num_bytes)
+
+
+def _made(llm: LLM, recipe: str) -> LLMSource | Mistake:
+    if recipe not in MADE_MODELS:
+        return Mistake(".source", f"there is no recipe of this name (got {recipe!r})", nearest(recipe, MADE_MODELS))
+    return _llm_source(llm, "made", recipe, f"{recipe}@{MADE_MODELS[recipe]}", 0)
 
 
 def _find(source: str, allowed: Allowed) -> _Found | Mistake:
