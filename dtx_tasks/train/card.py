@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from huggingface_hub import ModelCardData
 
 from dtx_tasks.plan.identity import learned_values
+from dtx_tasks.spec import ADAPTERS
 
 if TYPE_CHECKING:
     from dtx_tasks.records import FinetuneJob
@@ -20,12 +21,13 @@ def model_card(job: FinetuneJob, outcome: Outcome) -> str:
         job: What was trained.
         outcome: What came of it.
     """
-    is_lora = job.hyperparameters.finetuning_type == "lora"
+    method, stage = job.hyperparameters.finetuning_type, job.hyperparameters.stage
+    is_adapter = method in ADAPTERS
     metadata = ModelCardData(
         base_model=job.llm.name,
-        library_name="peft" if is_lora else "transformers",
-        pipeline_tag="text-generation",
-        tags=["dtx", "sft", job.hyperparameters.finetuning_type],
+        library_name="peft" if is_adapter else "transformers",
+        pipeline_tag="text-classification" if stage == "rm" else "text-generation",
+        tags=["dtx", stage, method],
     )
     values = {**learned_values(job.hyperparameters), "seed": job.seed}
     rows = "\n".join(f"| {key} | {value} |" for key, value in values.items())
@@ -35,7 +37,7 @@ def model_card(job: FinetuneJob, outcome: Outcome) -> str:
 
 # {job.name}
 
-{"A LoRA adapter on" if is_lora else "A full fine-tune of"} **{job.llm.name}** (`{job.llm.revision}`), trained on the Dataset **{job.dataset_name}**.
+{f"An adapter ({method}) on" if is_adapter else f"A fine-tune ({method}) of"} **{job.llm.name}** (`{job.llm.revision}`), trained on the Dataset **{job.dataset_name}**.
 
 {outcome.num_steps} steps, {outcome.num_trained_tokens} tokens, final training loss {outcome.final_loss:.4f};
 {outcome.num_trained_parameters} of {outcome.num_parameters} parameters were trained. Job `{job.job_id}`.
