@@ -160,6 +160,12 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "init_lora_weights",
+        lambda case: case.values.init_lora_weights in ("pissa", "olora") and case.values.stage == "rm",
+        "{values.init_lora_weights} is turned back into an ordinary adapter at the end, which PEFT cannot do beside the new head of a reward model",
+        "Use init_lora_weights: default.",
+    ),
+    Rule(
+        "init_lora_weights",
         lambda case: case.values.init_lora_weights in ("pissa", "olora") and case.resources.deepspeed == "zero3",
         "{values.init_lora_weights} is turned back into an ordinary adapter at the end, for which every rank needs whole weights",
         "Use deepspeed: zero2, or init_lora_weights: default.",

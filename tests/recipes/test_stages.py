@@ -125,8 +125,8 @@ def test_stage_is_trained_by_a_method(
         assert sum(losses[-2:]) < sum(losses[:2])
     (trained_logits,) = before
     # In bf16 a number has three digits.
-    tolerance = 5e-2 if written.get("compute_type") == "bf16" else 1e-3
-    torch.testing.assert_close(loaded_logits(job.hyperparameters, folder), trained_logits, rtol=tolerance, atol=tolerance)
+    tolerance = 0.02 if written.get("compute_type") == "bf16" else 1e-4
+    assert (loaded_logits(job.hyperparameters, folder) - trained_logits).norm() < tolerance * trained_logits.norm()
 
 
 IDS = torch.arange(4, 24)[None]
