@@ -29,6 +29,7 @@ def model_card(job: FinetuneJob, outcome: Outcome) -> str:
         pipeline_tag="text-classification" if stage == "rm" else "text-generation",
         tags=["dtx", stage, method],
     )
+    made = f"An adapter ({method}) on" if is_adapter else f"A fine-tune ({method}) of"
     values = {**learned_values(job.hyperparameters), "seed": job.seed}
     rows = "\n".join(f"| {key} | {value} |" for key, value in values.items())
     return f"""---
@@ -37,7 +38,7 @@ def model_card(job: FinetuneJob, outcome: Outcome) -> str:
 
 # {job.name}
 
-{f"An adapter ({method}) on" if is_adapter else f"A fine-tune ({method}) of"} **{job.llm.name}** (`{job.llm.revision}`), trained on the Dataset **{job.dataset_name}**.
+{made} **{job.llm.name}** (`{job.llm.revision}`), trained on the Dataset **{job.dataset_name}**.
 
 {outcome.num_steps} steps, {outcome.num_trained_tokens} tokens, final training loss {outcome.final_loss:.4f};
 {outcome.num_trained_parameters} of {outcome.num_parameters} parameters were trained. Job `{job.job_id}`.

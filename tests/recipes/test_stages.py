@@ -124,8 +124,8 @@ def test_stage_is_trained_by_a_method(
     if stage not in REINFORCED:
         assert sum(losses[-2:]) < sum(losses[:2])
     (trained_logits,) = before
-    # In bf16 a number has three digits.
-    tolerance = 0.02 if written.get("compute_type") == "bf16" else 1e-4
+    # In bf16 a number has three digits, and with 8 bits activations are rounded too.
+    tolerance = 0.05 if written.get("compute_type") == "bf16" else 1e-4
     assert (loaded_logits(job.hyperparameters, folder) - trained_logits).norm() < tolerance * trained_logits.norm()
 
 
