@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from dtx_tasks.dataset.fields import truth
 from dtx_tasks.dataset.folder import read_rows
-from dtx_tasks.dataset.read import RawRow
+from dtx_tasks.dataset.raw import RawRow
 from dtx_tasks.spec import Columns
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from dtx_tasks.dataset.findings import Findings
 from dtx_tasks.dataset.folder import read_rows
 from dtx_tasks.dataset.formats import FORMATS
 from dtx_tasks.dataset.media import anywhere, media_problems
-from dtx_tasks.dataset.read import RawRow, Unreadable
+from dtx_tasks.dataset.raw import RawRow, Unreadable
 from dtx_tasks.dataset.rewrite import RewriteError
 from dtx_tasks.errors import nearest
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
-    from dtx_tasks.dataset.read import RawRow, Unreadable
+    from dtx_tasks.dataset.raw import RawRow, Unreadable
 
 LINES_OF_A_FILE = 1 << 40
 """Lines of the first file of a folder count from here, those of the second from twice as many: a place stays one number for each row."""

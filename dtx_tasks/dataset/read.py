@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import codecs
 import csv
 import gzip
 import io
 import json
-import re
 import tempfile
 import zlib
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from itertools import count, zip_longest
 from typing import IO, TYPE_CHECKING, Any
 
+from dtx_tasks.dataset.array import read_json
+from dtx_tasks.dataset.raw import CHUNK_BYTES, MAX_ROW_BYTES, RawRow, Stop, Unreadable, is_cut, long_row, not_json, not_utf8
 from dtx_tasks.settings import max_unpacked_bytes
 
 if TYPE_CHECKING:
@@ -27,65 +26,14 @@ if TYPE_CHECKING:
 KINDS_OF_FILES = (".jsonl", ".json", ".csv", ".parquet")
 COMPRESSIONS = (".gz", ".zst")
 
-MAX_ROW_BYTES = 32 << 20
-"""Of one row, which is read as a whole."""
-
 csv.field_size_limit(MAX_ROW_BYTES)
 
 MAX_RATIO = 100
 """How many times its own size a compressed file may hold: text is packed to a tenth, and hardly ever to less than a hundredth."""
 
-CHUNK_BYTES = 1 << 20
 BATCH_ROWS = 512
-DECODE = json.JSONDecoder().raw_decode
-SPACE = re.compile(r"[ \t\r\n]*")
-LONGEST_LITERAL = 16
-"""Characters of an escape or a word that the end of a chunk may cut in two."""
-
 DAMAGED = (OSError, EOFError, ValueError, OverflowError, zlib.error)
 """What gzip, zstd and Parquet say of bytes that are not theirs, and of values that Python has not, such as the year 10,000."""
-
-SPLIT_IT = "Divide it into several rows."
-
-
-@dataclass(frozen=True, slots=True)
-class RawRow:
-    """What stands at one place of a file.
-
-    Attributes:
-        line: 1-based line that it begins on; of a Parquet file the row.
-        values: What was read; a mapping if the file is right.
-    """
-
-    line: int
-    values: Any
-
-
-@dataclass(frozen=True, slots=True)
-class Unreadable:
-    """A place that cannot be read at all.
-
-    Attributes:
-        line: 1-based line.
-        column: 1-based character in that line.
-        code: One of the codes of findings.
-        problem: What is wrong.
-        hint: What would be right.
-    """
-
-    line: int
-    column: int
-    code: str
-    problem: str
-    hint: str
-
-
-class _Stop(Exception):
-    """A place behind which nothing can be read."""
-
-    def __init__(self, found: Unreadable) -> None:
-        super().__init__(found.problem)
-        self.found = found
 
 
 class _TooLarge(Exception):
@@ -140,12 +88,12 @@ def read_file(path: Path) -> Iterator[RawRow | Unreadable]:
     last = 0
     try:
         most = _most_unpacked(path)
-        readers = {".jsonl": _read_jsonl, ".json": _read_json, ".csv": _read_csv, ".parquet": partial(_read_parquet, most=most)}
+        readers = {".jsonl": _read_jsonl, ".json": read_json, ".csv": _read_csv, ".parquet": partial(_read_parquet, most=most)}
         with _unpacked(path, packed, most) as stream:
             for row in readers[kind](stream):
                 last = row.line
                 yield row
-    except _Stop as stop:
+    except Stop as stop:
         yield stop.found
     except _TooLarge:
         said = f"the file holds more than {most:,} bytes, the limit for one of its size or that of DTX_MAX_UNPACKED_BYTES"
@@ -188,28 +136,19 @@ def _lines(stream: IO[bytes]) -> Iterator[tuple[int, str | Unreadable]]:
             return
         if len(line) == MAX_ROW_BYTES and not line.endswith(b"\n"):
             del line
-            yield number, _long_row(number, 1)
+            yield number, long_row(number, 1)
             _skip_line(stream)
             continue
         try:
             yield number, line.decode("utf-8-sig" if number == 1 else "utf-8")
         except UnicodeDecodeError as error:
             column = len(error.object[: error.start].decode("utf-8", "replace")) + 1
-            yield number, _not_utf8(number, column, error)
+            yield number, not_utf8(number, column, error)
 
 
 def _skip_line(stream: IO[bytes]) -> None:
     while (piece := stream.readline(CHUNK_BYTES)) and not piece.endswith(b"\n"):
         pass
-
-
-def _long_row(line: int, column: int) -> Unreadable:
-    return Unreadable(line, column, "too_large", f"the row is longer than {MAX_ROW_BYTES >> 20} MiB", SPLIT_IT)
-
-
-def _not_utf8(line: int, column: int, error: UnicodeDecodeError) -> Unreadable:
-    hint = "Save the file as UTF-8; Chinese text from older programs is often GB18030: `iconv -f GB18030 -t UTF-8`."
-    return Unreadable(line, column, "not_utf8", f"the byte 0x{error.object[error.start]:02x} is not UTF-8", hint)
 
 
 def _read_jsonl(stream: IO[bytes]) -> Iterator[RawRow | Unreadable]:
@@ -226,118 +165,11 @@ def _read_jsonl(stream: IO[bytes]) -> Iterator[RawRow | Unreadable]:
 
 def _bad_line(number: int, line: str, error: ValueError | RecursionError) -> Unreadable:
     column = getattr(error, "colno", 1)
-    if not line.endswith("\n") and _is_cut(error, len(line)):
+    if not line.endswith("\n") and is_cut(error, len(line)):
         return Unreadable(number, column, "cut_off", "the last line is cut off here", "Each line must be one whole JSON object: make the file again.")
     is_array = number == 1 and line.strip() == "["
     hint = "The file begins like a JSON array: give it the ending .json." if is_array else "Each line must be one whole JSON object."
-    return Unreadable(number, column, "not_json", _not_json(error), hint)
-
-
-def _is_cut(error: ValueError | RecursionError, end: int) -> bool:
-    """Whether more text could make JSON of it."""
-    if not isinstance(error, json.JSONDecodeError):
-        return False
-    return error.msg.startswith("Unterminated string") or error.pos >= end - (0 if error.msg.startswith("Extra") else LONGEST_LITERAL)
-
-
-class _Text:
-    """Decoded text of a stream, the part that was read already let go of.
-
-    Attributes:
-        text: What is at hand.
-        is_whole: Nothing follows it.
-    """
-
-    def __init__(self, stream: IO[bytes]) -> None:
-        self._stream = stream
-        self._decoder = codecs.getincrementaldecoder("utf-8-sig")()
-        self.text, self.is_whole = "", False
-        # Line and column of the position up to which line feeds are counted: no text is counted twice.
-        self._counted, self._line, self._column = 0, 1, 0
-
-    def more(self, position: int) -> None:
-        """Lets go of what stands before a position, and reads on: as much again as is at hand, so that one long row costs no square of its length."""
-        line, column = self.place(position)
-        self.text, self._counted = self.text[position:], 0
-        if len(self.text) > MAX_ROW_BYTES:
-            raise _Stop(_long_row(line, column + 1))
-        chunk = self._stream.read(max(CHUNK_BYTES, min(len(self.text), MAX_ROW_BYTES - len(self.text))))
-        self.is_whole = not chunk
-        try:
-            self.text += self._decoder.decode(chunk, final=self.is_whole)
-        except UnicodeDecodeError as error:
-            self.text += error.object[: error.start].decode("utf-8")
-            line, column = self.place(len(self.text))
-            raise _Stop(_not_utf8(line, column + 1, error)) from None
-
-    def place(self, position: int) -> tuple[int, int]:
-        """Line and 0-based column of a position, which must not be before the last one that was asked for."""
-        breaks = self.text.count("\n", self._counted, position)
-        if breaks:
-            self._line, self._column = self._line + breaks, position - self.text.rfind("\n", self._counted, position) - 1
-        else:
-            self._column += position - self._counted
-        self._counted = position
-        return self._line, self._column
-
-    def unreadable(self, position: int, code: str, problem: str, hint: str) -> Unreadable:
-        """What is wrong at a position."""
-        line, column = self.place(position)
-        return Unreadable(line, column + 1, code, problem, hint)
-
-    def skip_space(self, position: int) -> int:
-        """The next position that is no white space; there may be none."""
-        position = SPACE.match(self.text, position).end()  # type: ignore[union-attr]
-        while position == len(self.text) and not self.is_whole:
-            self.more(position)
-            position = SPACE.match(self.text).end()  # type: ignore[union-attr]
-        return position
-
-    def at(self, mark: str, position: int) -> bool:
-        """Whether a mark stands there."""
-        return self.text.startswith(mark, position)
-
-
-def _read_json(stream: IO[bytes]) -> Iterator[RawRow | Unreadable]:
-    source = _Text(stream)
-    position = source.skip_space(0)
-    if not source.at("[", position):
-        yield source.unreadable(position, "not_an_array", "the file is not a JSON array", "It must begin with `[`; one object a line is the ending .jsonl.")
-        return
-    position = source.skip_space(position + 1)
-    while not source.at("]", position):
-        found, position = _next_value(source, position)
-        yield found
-        if isinstance(found, Unreadable):
-            return
-        position = source.skip_space(position)
-        if source.at(",", position):
-            position = source.skip_space(position + 1)
-        elif not source.at("]", position):
-            hint = "Rows are separated by `,` and the last one is followed by `]`."
-            code = "cut_off" if position == len(source.text) else "not_json"
-            yield source.unreadable(position, code, "the array is cut off here", hint)
-            return
-    behind = source.skip_space(position + 1)
-    if behind < len(source.text):
-        hint = "The array must be all there is: put every row into one."
-        yield source.unreadable(behind, "not_an_array", "something stands behind the array", hint)
-
-
-def _next_value(source: _Text, position: int) -> tuple[RawRow | Unreadable, int]:
-    """One row of an array and the position behind it; reads on for as long as the row could be cut off by the end of a chunk."""
-    while True:
-        try:
-            values, end = DECODE(source.text, position)
-        except (ValueError, RecursionError) as error:
-            if source.is_whole or not _is_cut(error, len(source.text)):
-                code = "cut_off" if source.is_whole and _is_cut(error, len(source.text)) else "not_json"
-                return source.unreadable(getattr(error, "pos", position), code, _not_json(error), "Nothing after this place could be read."), position
-        else:
-            if end < len(source.text) or source.is_whole or isinstance(values, dict | list):
-                return RawRow(source.place(position)[0], values), end
-        source.more(position)
-        position = 0
+    return Unreadable(number, column, "not_json", not_json(error), hint)
 
 
 def _read_csv(stream: IO[bytes]) -> Iterator[RawRow | Unreadable]:
@@ -372,19 +204,19 @@ class _TextLines:
     def __iter__(self) -> Iterator[str]:
         for number, line in _lines(self._stream):
             if isinstance(line, Unreadable):
-                raise _Stop(line)
+                raise Stop(line)
             self.num_characters += len(line)
             if self.num_characters > MAX_ROW_BYTES:
-                raise _Stop(_long_row(number, 1))
+                raise Stop(long_row(number, 1))
             # A carriage return alone ends a line of older programs.
             yield from io.StringIO(line, newline="") if "\r" in line[:-2] else (line,)
 
 
 def _refuse_repeated(names: Sequence[str]) -> None:
-    """Raises _Stop for columns of one name, of which only the last would be read."""
+    """Raises Stop for columns of one name, of which only the last would be read."""
     name = next((name for place, name in enumerate(names) if name in names[:place]), None)
     if name is not None:
-        raise _Stop(Unreadable(1, 1, "repeated_column", f"two columns are called {name!r}", "Rename one of them, or remove it."))
+        raise Stop(Unreadable(1, 1, "repeated_column", f"two columns are called {name!r}", "Rename one of them, or remove it."))
 
 
 def _read_parquet(stream: IO[bytes], most: int) -> Iterator[RawRow | Unreadable]:
@@ -398,7 +230,7 @@ def _read_parquet(stream: IO[bytes], most: int) -> Iterator[RawRow | Unreadable]
             batches = file.iter_batches(batch_size=_rows_at_once(file.metadata, most))
             rows = (row for batch in batches for row in _rows_of(batch))
             for number, values in enumerate(rows, 1):
-                yield _long_row(number, 1) if values is None else RawRow(number, values)
+                yield long_row(number, 1) if values is None else RawRow(number, values)
         except pa.ArrowException as error:
             # Not all of them are kinds of ValueError.
             raise ValueError(str(error)) from error
@@ -431,8 +263,3 @@ def _copied(stream: IO[bytes], whole: IO[bytes]) -> IO[bytes]:
         whole.write(chunk)
     whole.seek(0)
     return whole
-
-
-def _not_json(error: ValueError | RecursionError) -> str:
-    # Beside JSONDecodeError there are numbers too long and brackets too deep to read.
-    return f"this is not JSON: {getattr(error, 'msg', error)}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from dtx_tasks.dataset.read import RawRow
+from dtx_tasks.dataset.raw import RawRow
 
 if TYPE_CHECKING:
     from dtx_tasks.dataset.fields import Problem

@@ -267,10 +267,13 @@ class ClusterPlace:
 
     def plan(self, name: str) -> ExperimentPlan:
         """The newest plan of an experiment."""
-        folder = f"{self.root}/default/experiments/{name}"
-        found = read_record(f"{folder}/{list_names(folder)[-1]}/plan.json", ExperimentPlan)
-        assert found is not None
+        (*_, found) = self.plans(name)
         return found
+
+    def plans(self, name: str) -> list[ExperimentPlan]:
+        """Every plan of an experiment; its own document is the last one that is written."""
+        folder = f"{self.root}/default/experiments/{name}"
+        return [plan for item in list_names(folder) if (plan := read_record(f"{folder}/{item}/plan.json", ExperimentPlan))]
 
     def job_folder(self, name: str) -> str:
         """Where the first job of an experiment is."""
@@ -278,7 +281,7 @@ class ClusterPlace:
 
     def checkpoints(self, name: str) -> list[int]:
         """Steps of the first job's checkpoints on storage."""
-        if not list_names(f"{self.root}/default/experiments/{name}"):
+        if not self.plans(name):
             return []
         resources = self.plan(name).resources
         return [step for step in [last_step(f"{self.job_folder(name)}/scratch", resources)] if step]

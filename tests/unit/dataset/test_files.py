@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from dtx_tasks.dataset import read as reading
+from dtx_tasks.dataset.array import read_json
+from dtx_tasks.dataset.raw import Stop
 from dtx_tasks.dataset.read import read_file
 from tests.builders import FakeData
 from tests.memory import peak_mib
@@ -66,24 +68,25 @@ def test_half_a_compressed_file_is_told_behind_its_rows(tmp_path: Path) -> None:
     assert found.findings.counts == {"damaged_file": 1}
 
 
-def test_array_longer_than_a_chunk_is_read_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_array_longer_than_a_chunk_is_read_in_parts(tmp_path: Path) -> None:
     """Wherever a chunk ends: in a character, a string, an escape, a number, or between two rows."""
     rows = [{"instruction": 'a"\\\n你😀' * number, "output": f"{number}", "n": 12.5e3, "b": [True, None, {"c": []}]} for number in range(1, 9)]
     path = FakeData(tmp_path).text("a.json", "\ufeff" + json.dumps(rows, indent=1) + "\n")
     whole = [(raw.line, raw.values) for raw in read_file(path)]  # type: ignore[union-attr]
     assert [values for _, values in whole] == rows
     for size in (1, 2, 3, 5, 7, 64):
-        monkeypatch.setattr(reading, "CHUNK_BYTES", size)
-        assert [(raw.line, raw.values) for raw in read_file(path)] == whole  # type: ignore[union-attr]
+        with path.open("rb") as stream:
+            assert [(raw.line, raw.values) for raw in read_json(stream, size)] == whole  # type: ignore[union-attr]
 
 
-def test_bad_bytes_behind_the_first_chunk_have_their_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bad_bytes_behind_the_first_chunk_have_their_place() -> None:
     """Line and character, however the file is cut into parts."""
     content = '[\n{"instruction": "你", "output": "b"},\n{"instruction": "你'.encode() + b"\xff\xfe"
     for size in (1, 4, 1 << 20):
-        monkeypatch.setattr(reading, "CHUNK_BYTES", size)
-        told = checked(FakeData(tmp_path).text("a.json", content)).told
-        assert told[-1].startswith("not_utf8: a.json:3: character 19: the byte 0xff is not UTF-8.")
+        with pytest.raises(Stop) as stopped:
+            list(read_json(io.BytesIO(content), size))
+        found = stopped.value.found
+        assert (found.line, found.column, found.code, found.problem) == (3, 19, "not_utf8", "the byte 0xff is not UTF-8")
 
 
 def test_bad_bytes_of_one_line_leave_the_others_alone(tmp_path: Path) -> None:

@@ -278,6 +278,8 @@ def test_scheduled_experiment_that_means_another_one_is_no_hindrance(here: Path)
     FakeData(here).text("home/schedules/a.yaml", f"name: x\n{common}")
     FakeData(here).text("home/schedules/b.yaml", "name: y\nteam: other\nmatrix: {llms: [base], hyperparameters: [quick], datasets: [mine]}\n")
     delete_resource(DATASETS, "mine", team="default")
+    with pytest.raises(SpecError, match="There is no Dataset of this name"):
+        resource_versions(DATASETS, "mine", team="default")
 
 
 def test_group_that_another_one_extends_is_not_deleted(here: Path) -> None:
