@@ -22,7 +22,7 @@ READ_ALIKE = ("format", "kind", "columns", "tags")
 def dataset(draft: Draft, value: Any) -> Said:
     """Several of them are learned together there, and by a job each here."""
     listed = _names(value)
-    draft.datasets = [_defined(draft, name) for name in listed]
+    _define(draft)
     said = f"datasets: {', '.join(listed)}"
     if len(listed) > 1:
         return impossible(f"{said}: a job each, since they are not learned together. To mix them, put their rows into one folder of files in one format.")
@@ -40,8 +40,9 @@ def dataset_dir(draft: Draft, value: Any) -> Said:
 def eval_dataset(draft: Draft, value: Any) -> Said:
     """The validation split of the one Dataset, if both are read alike."""
     listed = _names(value)
+    _define(draft)
     if not draft.datasets:
-        dataset(draft, draft.written.get("dataset"))
+        return impossible("there is no dataset to learn from beside it.")
     train, other = draft.datasets[0], _imported(draft, listed[0]).dataset if len(listed) == 1 and _folder(draft) else None
     if len(draft.datasets) > 1 or not isinstance(train, dict) or other is None:
         return impossible("one file validates one Dataset that is defined here. Write `validation: FILE` into each Dataset.")
@@ -53,8 +54,7 @@ def eval_dataset(draft: Draft, value: Any) -> Said:
 
 def max_samples(draft: Draft, value: Any) -> Said:
     """The first so many rows of each Dataset that is defined in place."""
-    if not draft.datasets and "dataset" in draft.written:
-        dataset(draft, draft.written["dataset"])
+    _define(draft)
     if not isinstance(value, int) or value < 1:
         return impossible(f"must be a whole number from 1 on (got {value!r}).")
     if len(draft.defined) < len(draft.datasets):
@@ -66,6 +66,12 @@ def max_samples(draft: Draft, value: Any) -> Said:
 
 def _names(value: Any) -> list[str]:
     return [name.strip() for name in (value.split(",") if isinstance(value, str) else map(str, value or ())) if name.strip()]
+
+
+def _define(draft: Draft) -> None:
+    """The Datasets of the file, once: several keys are about them, in whatever order."""
+    if not draft.datasets:
+        draft.datasets = [_defined(draft, name) for name in _names(draft.written.get("dataset"))]
 
 
 def _folder(draft: Draft) -> Path | None:
