@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+from dtx_tasks.catalog import config_folder, load_catalog
 from dtx_tasks.plan.methods import METHODS, STAGES, obstacle, values_of
 from dtx_tasks.plan.rules import KINDS_OF_STAGES, RULES
+
+if TYPE_CHECKING:
+    from dtx_tasks.spec import HyperparameterGroup
 
 HEAD = """\
 # Training: stages, methods and rules
@@ -11,6 +17,15 @@ HEAD = """\
 Generated from the code by `make docs`. What a plan refuses, it refuses with these words; what it accepts is trained in a test
 (`tests/recipes/test_stages.py`): the loss falls, and the checkpoint loads again and computes the same.
 
+"""
+GROUPS_HEAD = """\
+## Groups to begin with
+
+Those of config/hyperparameters. Name one, or write what is to be different: `{name: mine, extends: lora, learning_rate: 2e-4}`;
+the plan, the report and the model card show the difference.
+
+| group | extends | writes | for |
+| --- | --- | --- | --- |
 """
 RULES_HEAD = """\
 ## What does not go together
@@ -27,7 +42,7 @@ def page() -> str:
     reasons = list(dict.fromkeys(reason for stage in STAGES for method in METHODS if (reason := obstacle(stage, method))))
     notes = "".join(f"{number}. {reason}\n" for number, reason in enumerate(reasons, 1))
     rules = "".join(f"| `{rule.key}` | {_plain(rule.problem)} | {_plain(rule.remedy)} |\n" for rule in RULES)
-    return f"{HEAD}{_table(reasons)}\n{notes}\n{_methods()}\n{RULES_HEAD}{rules}"
+    return f"{HEAD}{_table(reasons)}\n{notes}\n{_methods()}\n{GROUPS_HEAD}{_groups()}\n{RULES_HEAD}{rules}"
 
 
 def _table(reasons: list[str]) -> str:
@@ -46,6 +61,21 @@ def _cell(stage: str, method: str, reasons: list[str]) -> str:
 def _methods() -> str:
     rows = "".join(f"| {method} | `{_written(method)}` |\n" for method in METHODS)
     return f"| method | what the group writes |\n| --- | --- |\n{rows}"
+
+
+def _groups() -> str:
+    groups = load_catalog(config_folder()).groups.values()
+    return "".join(
+        f"| `{group.name}` | {_quoted(group.extends)} | {_own(group)} | {group.description} |\n" for group in sorted(groups, key=lambda one: one.name)
+    )
+
+
+def _own(group: HyperparameterGroup) -> str:
+    return ", ".join(f"`{key}: {value}`" for key, value in group.own_values().items())
+
+
+def _quoted(name: str | None) -> str:
+    return f"`{name}`" if name else ""
 
 
 def _written(method: str) -> str:

@@ -47,6 +47,7 @@ def told_of(plan: ExperimentPlan) -> list[str]:
     """What the author of a plan should know before it is run."""
     rewritten = [dataset for dataset in plan.datasets if dataset.plugins]
     return [
+        *(f"{change}." for change in plan.changes),
         *([f"{plan.leakage}."] if plan.leakage else []),
         *(f"{note}." for note in plan.notes),
         *(f"{dataset.name} is counted before its plugins run: {', '.join(plugin.label for plugin in dataset.plugins)}." for dataset in rewritten),

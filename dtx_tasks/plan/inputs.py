@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from dtx_tasks.records import DatasetSource, LLMSource, Record, ResourceVersion
+from dtx_tasks.records import DatasetSource, Difference, LLMSource, Record, ResourceVersion
 from dtx_tasks.spec import FinetuneExperiment, Hyperparameters, Scoring
 
 
@@ -15,6 +15,8 @@ class ResolvedInputs(Record):
     llms: dict[str, LLMSource]
     datasets: dict[str, DatasetSource]
     groups: dict[str, Hyperparameters]
+    differences: dict[str, Difference] = Field(default_factory=dict)
+    """What groups change of those that they extend."""
     rewards: dict[str, LLMSource] = Field(default_factory=dict)
     """The reward models of groups that learn by one."""
     scoring: Scoring

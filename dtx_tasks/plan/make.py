@@ -166,6 +166,7 @@ def _job(named: tuple[Cell, str], inputs: ResolvedInputs) -> FinetuneJob:
         group_name=cell.hyperparameters,
         prepared_id=prepared_id(llm, dataset, encode_options(values)),
         hyperparameters=values,
+        difference=inputs.differences.get(cell.hyperparameters),
         seed=cell.seed,
         num_steps=steps,
         num_tokens=round(steps * min(values.global_batch_size, max(1, num_rows)) * min(tokens_a_row, values.cutoff_len)),

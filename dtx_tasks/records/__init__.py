@@ -4,6 +4,7 @@ from dtx_tasks.records.base import Record, canonical_json, digest_of
 from dtx_tasks.records.documents import (
     BaseDocument,
     DatasetSource,
+    Difference,
     EncodeOptions,
     ExperimentPlan,
     FileEntry,
@@ -44,6 +45,7 @@ __all__ = [
     "BestVersion",
     "CandidateEvidence",
     "DatasetSource",
+    "Difference",
     "EncodeOptions",
     "ExperimentPlan",
     "FailureRecord",

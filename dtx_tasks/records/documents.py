@@ -175,6 +175,15 @@ class ScoringDocument(Record):
     """For each Dataset the prepared ids that hold its rows; any one of them will do."""
 
 
+class Difference(Record):
+    """What a group changes of the one that it extends."""
+
+    extends: str
+    """The name of that one."""
+    before: dict[str, Any]
+    """The hyperparameters whose values differ, with the values there."""
+
+
 class FinetuneJob(Record):
     """One LLM x one Dataset x one set of hyperparameters x one seed, resolved."""
 
@@ -188,11 +197,22 @@ class FinetuneJob(Record):
     group_name: str
     prepared_id: str
     hyperparameters: Hyperparameters
+    difference: Difference | None = None
+    """To the group that its own one extends; None where that extends nothing."""
     seed: int
     num_steps: int
     """Optimiser steps."""
     num_tokens: int
     """Estimated tokens trained on, padding not counted."""
+
+    @property
+    def changes(self) -> str:
+        """`higher is lora-quick with learning_rate: 0.01 (there 0.005)`; empty where its group extends nothing."""
+        if self.difference is None:
+            return ""
+        values = self.hyperparameters.model_dump(mode="json")
+        changed = ", ".join(f"{name}: {values[name]} (there {before})" for name, before in self.difference.before.items())
+        return f"{self.group_name} is {self.difference.extends}{f' with {changed}' if changed else ', unchanged'}"
 
 
 class Pack(StageDocument):
@@ -248,6 +268,11 @@ class ExperimentPlan(Record):
     def fetched(self) -> tuple[BaseDocument, ...]:
         """Every model that is brought to storage, in the order in which Airflow maps over them."""
         return (*self.bases, *self.rewards)
+
+    @property
+    def changes(self) -> tuple[str, ...]:
+        """What groups change of those that they extend, each once."""
+        return tuple(dict.fromkeys(job.changes for job in self.jobs if job.changes))
 
     @property
     def jobs(self) -> tuple[FinetuneJob, ...]:

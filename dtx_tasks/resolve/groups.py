@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dtx_tasks.errors import Mistake, nearest
+from dtx_tasks.records import Difference
 from dtx_tasks.spec import Hyperparameters, idle_mistakes
 
 if TYPE_CHECKING:
@@ -26,9 +27,7 @@ def merged_values(group: HyperparameterGroup, known: Mapping[str, Hyperparameter
     chain = chain_of(group, known)
     if isinstance(chain, Mistake):
         return chain
-    named: dict[str, object] = {}
-    for link in reversed(chain):
-        named |= link.own_values()
+    named = _named(chain)
     return _refused(named) or Hyperparameters.model_validate(named)
 
 
@@ -47,6 +46,24 @@ def chain_of(group: HyperparameterGroup, known: Mapping[str, HyperparameterGroup
             return Mistake(".extends", f"goes in a circle through {parent!r}", "End the chain in a group that extends nothing.")
         chain.append(known[parent])
     return chain
+
+
+def difference_of(group: HyperparameterGroup, known: Mapping[str, HyperparameterGroup]) -> Difference | None:
+    """What a group changes of the one that it extends; None where it extends nothing.
+
+    Args:
+        group: One whose chain of `extends` is right.
+        known: Every group, by name.
+    """
+    chain = chain_of(group, known)
+    if isinstance(chain, Mistake) or len(chain) < 2:
+        return None
+    values, before = (Hyperparameters.model_validate(_named(links)).model_dump(mode="json") for links in (chain, chain[1:]))
+    return Difference(extends=chain[1].name, before={name: value for name, value in before.items() if value != values[name]})
+
+
+def _named(chain: list[HyperparameterGroup]) -> dict[str, object]:
+    return {name: value for link in reversed(chain) for name, value in link.own_values().items()}
 
 
 def val_size_of(group: HyperparameterGroup, known: Mapping[str, HyperparameterGroup]) -> int | float | None:

@@ -14,7 +14,7 @@ from dtx_tasks.errors import Mistake, SpecError, nearest
 from dtx_tasks.plan import Case, ResolvedInputs, advice, broken_rules, cells
 from dtx_tasks.records import Layout, ResourceVersion
 from dtx_tasks.resolve.files import Allowed, resolve_dataset
-from dtx_tasks.resolve.groups import chain_of, merged_values, val_size_of
+from dtx_tasks.resolve.groups import chain_of, difference_of, merged_values, val_size_of
 from dtx_tasks.resolve.leakage import near_leakage
 from dtx_tasks.resolve.llm import resolve_llm
 from dtx_tasks.resolve.own import OwnFiles, files_of
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from dtx_tasks.catalog import Catalog, Kind
-    from dtx_tasks.records import DatasetSource, LLMSource
+    from dtx_tasks.records import DatasetSource, Difference, LLMSource
     from dtx_tasks.resolve.files import ResolvedDataset
     from dtx_tasks.spec import FinetuneExperiment, Hyperparameters
 
@@ -56,6 +56,7 @@ class _Lookup:
     origin: Origin
     mistakes: list[Mistake] = field(default_factory=list)
     rewards: dict[str, LLMSource] = field(default_factory=dict)
+    differences: dict[str, Difference] = field(default_factory=dict)
     versions: dict[ResourceVersion, None] = field(default_factory=dict)
     """In the order in which they were found, each once."""
     val_sizes: dict[str, tuple[str, int | float | None]] = field(default_factory=dict)
@@ -129,7 +130,8 @@ def resolve(experiment: FinetuneExperiment, catalog: Catalog, origin: Origin) ->
     if lookup.mistakes:
         raise SpecError("\n".join(mistake.text("the experiment") for mistake in lookup.mistakes), mistakes=lookup.mistakes)
     notes = (*lookup.notes, *_doubts(found), *near_leakage(found))
-    return ResolvedInputs(experiment=experiment, rewards=lookup.rewards, versions=tuple(lookup.versions), notes=notes, **inputs)
+    found_on_the_way = {"rewards": lookup.rewards, "differences": lookup.differences, "versions": tuple(lookup.versions)}
+    return ResolvedInputs(experiment=experiment, notes=notes, **found_on_the_way, **inputs)
 
 
 def _doubts(datasets: Mapping[str, ResolvedDataset]) -> Iterator[str]:
@@ -219,6 +221,9 @@ def _groups(lookup: _Lookup) -> Iterator[tuple[str, Hyperparameters]]:
         lookup.notes += [f"{name}: {sentence}" for sentence in advice(values)]
         lookup.note_chain(group, known)
         _note_reward(lookup, path, group, values)
+        difference = difference_of(group, known)
+        if difference:
+            lookup.differences[name] = difference
         yield name, values
 
 

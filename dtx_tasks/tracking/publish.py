@@ -128,6 +128,7 @@ def published_uri(job_id: str, folder: str) -> str:
 def _begun(job: FinetuneJob, document: StageDocument, layout: Layout) -> Published:
     began = first_run(layout, document.experiment_name, document.plan_id)
     tags = {"dtx.role": "job", "dtx.plan_id": document.plan_id, "dtx.job_id": job.job_id, "dtx.llm": job.llm.name, "dtx.dataset": job.dataset_name}
+    tags |= {"dtx.hyperparameters": job.group_name, **({"dtx.changes": job.changes[:5000]} if job.changes else {})}
     if began:
         tags |= {"mlflow.parentRunId": ensure_parent(began, layout), "dtx.dag_id": began.dag_id, "dtx.dag_run_id": began.run_id}
     experiment = experiment_id(layout, document.experiment_name)

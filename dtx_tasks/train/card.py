@@ -43,6 +43,8 @@ def model_card(job: FinetuneJob, outcome: Outcome) -> str:
 {outcome.num_steps} steps, {outcome.num_trained_tokens} tokens, final training loss {outcome.final_loss:.4f};
 {outcome.num_trained_parameters} of {outcome.num_parameters} parameters were trained. Job `{job.job_id}`.
 
+{f"The hyperparameter group {job.changes}." if job.changes else f"The hyperparameter group is {job.group_name}."}
+
 | hyperparameter | value |
 | --- | --- |
 {rows}
