@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from docs import templates, training
+from docs import imported, templates, training
 from dtx_tasks.dataset import CODES
 from dtx_tasks.spec import (
     LLM,
@@ -67,7 +67,7 @@ The exception is `leakage`, which stops an experiment unless its `allow_leakage`
 def main() -> int:
     """Writes every generated file; with --check says which ones are not current."""
     wanted = {"config/schema/experiment.schema.json": experiment_schema(), "docs/spec.md": spec_reference(), "docs/findings.md": findings_reference()}
-    wanted |= {"docs/templates.md": templates.page(), "docs/training.md": training.page()}
+    wanted |= {"docs/templates.md": templates.page(), "docs/training.md": training.page(), "docs/import.md": imported.page()}
     wanted |= {f"dtx_tasks/template/{name}.jinja": templates.jinja_of(name, template) for name, template in TEMPLATES.items()}
     stale = [name for name, text in wanted.items() if not (REPOSITORY / name).exists() or (REPOSITORY / name).read_text(encoding="utf-8") != text]
     if "--check" in sys.argv:

@@ -262,7 +262,7 @@ UNNEEDED = listed(
     }
 )
 
-ADAMS = "not offered: this optimiser is built in, with its own betas and epsilon. Use another optim."
+ADAMS = "betas and epsilon are the optimiser's own defaults. Choose another optim, or another weight_decay or learning_rate."
 NO_SWANLAB = Impossible("SwanLab is not spoken. MLflow has the same curves.")
 MEDIA = "pictures, films and sounds are read as the model's own processor is configured."
 LOSSES = "this loss is not offered. The nearest is stage: sft with its ordinary loss."

@@ -89,6 +89,26 @@ def test_what_an_author_should_know_is_told(command: str, here: Path, monkeypatc
     assert "1 rows to score on are almost the same as some that are learned from, most of all t.jsonl:1 and d.jsonl:4 (similarity about 0.9" in out
 
 
+@pytest.mark.parametrize("command", ["validate", "plan"])
+def test_what_a_job_changes_of_its_group_is_told(command: str, here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """With the value that the group has; the same stands in the document of the job."""
+    own = {"name": "higher", "extends": "quick", "learning_rate": 0.01, "max_steps": 4}
+    (here / "e.yaml").write_text(yaml.safe_dump({"name": "x", "matrix": {"llms": ["base"], "datasets": ["rows"], "hyperparameters": ["quick", own]}}))
+    assert dtx(monkeypatch, command, "e.yaml") == 0
+    assert "higher is quick with learning_rate: 0.01 (there 0.0001)." in " ".join(capsys.readouterr().out.split())
+    assert dtx(monkeypatch, "plan", "e.yaml", "--json") == 0
+    jobs = [pack["jobs"][0] for pack in json.loads(capsys.readouterr().out)["packs"]]
+    assert [job["difference"] for job in jobs] == [None, {"extends": "quick", "before": {"learning_rate": 0.0001}}]
+
+
+def test_unknown_hyperparameter_is_answered_with_the_nearest(here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Where it stands."""
+    (here / "e.yaml").write_text(TEXT.replace("slow", "{name: higher, extends: quick, lerning_rate: 0.1}"))
+    assert dtx(monkeypatch, "validate", "e.yaml") == 2
+    said = capsys.readouterr().err
+    assert said.startswith("e.yaml:2: matrix.hyperparameters[1].lerning_rate: is not a known key (got 0.1). Did you mean 'learning_rate'?")
+
+
 def test_mistakes_are_told_on_stderr(here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """All of them, each on its line, with the exit code of wrong input."""
     (here / "e.yaml").write_text(TEXT.replace("quick", "quik") + "parallelism: 0\nteem: x\n")

@@ -9,7 +9,7 @@ import pytest
 
 from dtx_tasks.entrypoints.failures import note_failure
 from dtx_tasks.errors import DivergedError
-from dtx_tasks.records import ResourceVersion
+from dtx_tasks.records import Difference, ResourceVersion
 from dtx_tasks.report import write_report
 from dtx_tasks.select import select
 from dtx_tasks.storage import append_line, write_record
@@ -175,3 +175,14 @@ def test_report_says_which_versions_were_used(tmp_path: Path) -> None:
     store = Store(tmp_path, store.plan.model_copy(update={"versions": versions}))
     assert "Dataset &lt;b&gt;rows&lt;/b&gt;@3 (<code>0123456789abcdef</code>), LLM base@fedcba98 (<code>fedcba9876543210</code>)." in html(store)
     assert "From the catalog: Dataset <b>rows</b>@3 (`0123456789abcdef`), LLM base@fedcba98 (`fedcba9876543210`).\n" in markdown(store)
+
+
+def test_changes_of_a_group_are_told(tmp_path: Path) -> None:
+    """Once, however many jobs have it, and as text alone."""
+    store = finished(tmp_path)
+    changed = store.plan.jobs[0].model_copy(update={"difference": Difference(extends=EVIL, before={"lora_rank": 4})})
+    plan = store.plan.model_copy(update={"packs": (store.plan.packs[0].model_copy(update={"jobs": (changed, changed)}),)})
+    page = Path(write_report(plan, store.layout)).read_text(encoding="utf-8")
+    assert page.count("with lora_rank: 8 (there 4).") == 1
+    assert "<script>" not in page
+    assert f"good is {EVIL} with lora_rank: 8 (there 4)." in Path(f"{store.folder}/report.md").read_text(encoding="utf-8")

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from dtx_tasks.errors import Mistake
-from dtx_tasks.resolve.groups import merged_values
+from dtx_tasks.records import Difference
+from dtx_tasks.resolve.groups import difference_of, merged_values
 from dtx_tasks.spec import HyperparameterGroup, Hyperparameters
 
 
@@ -91,3 +92,10 @@ def test_either_of_them_may_be_taken_back() -> None:
     """A child that learns otherwise than its parent says so."""
     found = merged("b", a={"mask_history": True}, b={"extends": "a", "mask_history": False, "train_on_prompt": True})
     assert (found.mask_history, found.train_on_prompt) == (False, True)
+
+
+def test_difference_is_to_the_group_that_is_extended() -> None:
+    """Values that are only written again are none, and those of further groups are that one's own."""
+    known = groups(a={"lora_rank": 4}, b={"extends": "a", "learning_rate": 0.01}, c={"extends": "b", "learning_rate": 0.02, "lora_rank": 4, "max_steps": 5})
+    assert difference_of(known["c"], known) == Difference(extends="b", before={"learning_rate": 0.01, "max_steps": None})
+    assert difference_of(known["a"], known) is None

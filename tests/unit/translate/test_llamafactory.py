@@ -111,7 +111,7 @@ def test_defaults_that_differ_are_written_out(tmp_path: Path) -> None:
         ),
         ("use_unsloth: false", "use_unsloth", "not needed: it changes nothing there either."),
         ("adam_beta2: 0.999", "adam_beta2", "not needed: it changes nothing there either."),
-        ("adam_beta2: 0.95", "adam_beta2", "not possible: not offered"),
+        ("adam_beta2: 0.95", "adam_beta2", "not possible: betas and epsilon are the optimiser's own defaults."),
         ("galore_rank: 64", "galore_rank", "not needed: it counts with use_galore alone."),
         ("quantization_bit: 3", "quantization_bit", "not possible: quantization_bit is not one of the choices (got 3)."),
         ("save_steps: 0.1", "save_steps", "not possible: save_steps must be a whole number (got 0.1)."),

@@ -1,0 +1,22 @@
+"""The model card says what a checkpoint is."""
+
+from __future__ import annotations
+
+from dtx_tasks.records import Difference
+from dtx_tasks.train.card import model_card
+from dtx_tasks.train.outcome import Outcome
+from tests.builders import make_job
+
+
+def test_card_tells_the_group_with_its_changes_and_every_value() -> None:
+    """The difference to the group that it extends, and the full set below."""
+    job = make_job(learning_rate=0.01).model_copy(update={"difference": Difference(extends="lora", before={"learning_rate": 0.0001})})
+    card = model_card(job, Outcome(num_steps=4))
+    assert "The hyperparameter group quick is lora with learning_rate: 0.01 (there 0.0001).\n\n| hyperparameter | value |" in card
+    assert "| learning_rate | 0.01 |" in card
+    assert "| lora_rank | 8 |" in card
+
+
+def test_card_names_a_group_that_extends_nothing() -> None:
+    """There is nothing to compare it with."""
+    assert "The hyperparameter group is quick.\n" in model_card(make_job(), Outcome(num_steps=4))
