@@ -125,10 +125,20 @@ def published_uri(job_id: str, folder: str) -> str:
     return f"{folder}/tracking/{job_id}.json"
 
 
+def tags_of(job: FinetuneJob, plan_id: str) -> dict[str, str]:
+    """What a job's run is found by.
+
+    Args:
+        job: Which job.
+        plan_id: Of the plan that it is part of.
+    """
+    tags = {"dtx.role": "job", "dtx.plan_id": plan_id, "dtx.job_id": job.job_id, "dtx.llm": job.llm.name, "dtx.dataset": job.dataset_name}
+    return tags | {"dtx.hyperparameters": job.group_name} | ({"dtx.changes": job.changes[:5000]} if job.changes else {})
+
+
 def _begun(job: FinetuneJob, document: StageDocument, layout: Layout) -> Published:
     began = first_run(layout, document.experiment_name, document.plan_id)
-    tags = {"dtx.role": "job", "dtx.plan_id": document.plan_id, "dtx.job_id": job.job_id, "dtx.llm": job.llm.name, "dtx.dataset": job.dataset_name}
-    tags |= {"dtx.hyperparameters": job.group_name, **({"dtx.changes": job.changes[:5000]} if job.changes else {})}
+    tags = tags_of(job, document.plan_id)
     if began:
         tags |= {"mlflow.parentRunId": ensure_parent(began, layout), "dtx.dag_id": began.dag_id, "dtx.dag_run_id": began.run_id}
     experiment = experiment_id(layout, document.experiment_name)

@@ -34,17 +34,20 @@ if TYPE_CHECKING:
 SAME = """
     learning_rate num_train_epochs cutoff_len mask_history train_on_prompt lr_scheduler_type optim optim_args weight_decay max_grad_norm label_smoothing_factor
     neftune_noise_alpha lora_rank lora_alpha lora_dropout use_rslora use_dora pissa_iter loraplus_lr_ratio freeze_trainable_layers quantization_bit
-    quantization_method quantization_type double_quantization rope_scaling enable_liger_kernel torch_compile pref_beta pref_ftx dpo_label_smoothing simpo_gamma
-    kto_chosen_weight kto_rejected_weight reward_model temperature logging_steps save_steps save_total_limit
+    quantization_type double_quantization rope_scaling enable_liger_kernel torch_compile pref_beta pref_ftx dpo_label_smoothing simpo_gamma
+    kto_chosen_weight kto_rejected_weight temperature logging_steps save_steps save_total_limit
 """
 """Hyperparameters that mean the same under the same name."""
 
 
 def stage(draft: Draft, value: Any) -> Said:
-    """PPO alone is gone."""
+    """PPO alone is gone; plain text is packed by default."""
     if value == "ppo":
         draft.put("stage", "rloo")
         return impossible("PPO is gone from TRL since 1.13. Written as stage: rloo, which learns by a reward model too: one that stage: rm made here.")
+    if value == "pt" and draft.written.get("packing") is None:
+        draft.put("packing", value=True)
+        return draft.put("stage", value)._replace(text="stage: pt, with LLaMA-Factory's packing: true; each row sees only itself")
     # orpo and simpo are losses of dpo there, and stages here.
     return draft.put("stage", draft.group.get("stage", value)) if value == "dpo" else draft.put("stage", value)
 
@@ -70,6 +73,22 @@ def packing(draft: Draft, value: Any) -> Said:
     if value is False:
         return draft.put("packing", value) if draft.written.get("stage") == "pt" else unneeded("off, as it is here by default.")
     return draft.put("packing", value, "" if draft.written.get("neat_packing") else "each row sees only itself, as with neat_packing")
+
+
+def bf16(draft: Draft, value: Any) -> Said:
+    """Mixed precision, unless the weights are kept in it too."""
+    return unneeded("pure_bf16 counts.") if draft.written.get("pure_bf16") else switch("compute_type", "bf16")(draft, value)
+
+
+def quantization_method(draft: Draft, value: Any) -> Said:
+    """Earlier versions wrote the name out."""
+    return draft.put("quantization_method", "bnb" if value == "bitsandbytes" else value)
+
+
+def reward_model(draft: Draft, value: Any) -> Said:
+    """A folder, where it is here."""
+    found = draft.ground.find(str(value))
+    return draft.put("reward_model", draft.ground.path_for(found) if found else value)
 
 
 def flash_attn(draft: Draft, value: Any) -> Said:
@@ -202,7 +221,9 @@ MEANINGS = {
     "warmup_steps": warmup,
     "warmup_ratio": warmup_ratio,
     "lr_scheduler_kwargs": arguments("lr_scheduler_kwargs"),
-    "bf16": switch("compute_type", "bf16"),
+    "bf16": bf16,
+    "quantization_method": quantization_method,
+    "reward_model": reward_model,
     "fp16": switch("compute_type", "fp16"),
     "pure_bf16": switch("compute_type", "pure_bf16"),
     "flash_attn": flash_attn,
@@ -274,7 +295,7 @@ BEST_STEP = "the last step of a job is what is judged, on rows of its own. Give 
 IMPOSSIBLE = {
     "adapter_folder": Impossible("adapters are not looked up in a folder. Give the adapter's own folder as `source` of the LLM.", None),
     "resize_vocab": Impossible(VOCABULARY),
-    "split_special_tokens": Impossible("marks in a row's text are always text."),
+    "split_special_tokens": Impossible("marks of a template in the text of a row are read as marks. Rewrite such rows by a data plugin: docs/plugins.md."),
     "add_tokens": Impossible(VOCABULARY, None),
     "add_special_tokens": Impossible(VOCABULARY, None),
     "new_special_tokens_config": Impossible(VOCABULARY, None),

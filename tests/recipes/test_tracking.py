@@ -108,6 +108,7 @@ def test_training_goes_on_without_mlflow_and_everything_is_caught_up_later(
     losses = client.get_metric_history(version.run_id, "train/loss")
     assert [metric.step for metric in losses] == list(range(1, 201))
     assert child.data.params["learning_rate"] == "0.004"
+    assert child.data.tags["dtx.hyperparameters"] == "full"
     assert f"validation/{verdict.metric}" in child.data.metrics
     parent = client.get_run(child.data.tags["mlflow.parentRunId"])
     assert parent.data.tags["dtx.dag_run_id"] == run.run_id
