@@ -159,13 +159,15 @@ def _assume_scored(draft: Draft) -> None:
         return
     metrics = draft.scoring.setdefault("metrics", [JUDGED.get(stage, "perplexity")])
     draft.told.append(("scoring", assumed(f"{metrics[0]} decides: {WHY_JUDGED[metrics[0]]}")))
-    if draft.group.get("val_size") is None and not any("validation" in definition for definition in draft.defined):
-        if len(draft.defined) < len(draft.datasets):
-            draft.told.append(("validation", assumed("the Datasets that are named have a validation or a test split. Otherwise add val_size: 0.1.")))
-            return
-        for definition in draft.defined:
+    if draft.group.get("val_size") is not None:
+        return
+    for definition in draft.defined:
+        if "validation" not in definition:
             definition["validation"] = HELD_OUT
-        draft.told.append(("validation", assumed(f"{HELD_OUT}: the file holds no rows out, and jobs are judged on rows that none learns from.")))
+            said = f"{HELD_OUT} of {definition['name']}: the file holds no rows out, and jobs are judged on rows that none learns from."
+            draft.told.append(("validation", assumed(said)))
+    if len(draft.defined) < len(draft.datasets):
+        draft.told.append(("validation", assumed("Datasets that are only named have a validation or a test split. Otherwise write val_size.")))
 
 
 def _without_effect(draft: Draft, said: dict[str, Said]) -> dict[str, Said]:
