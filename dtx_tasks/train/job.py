@@ -32,6 +32,7 @@ from dtx_tasks.train.conversion import begin_conversion
 from dtx_tasks.train.model import load_model
 from dtx_tasks.train.optimizer import projected_modules, use_own_optimizer
 from dtx_tasks.train.outcome import Outcome
+from dtx_tasks.train.padding import check_packing, lays_end_to_end
 from dtx_tasks.train.progress import DivergenceGuard, Progress, SaveByClock, StopRequest
 from dtx_tasks.train.stages import TRAINERS, rows_of_stage, stage_arguments
 
@@ -205,13 +206,17 @@ def _trainer(job: FinetuneJob, resources: Resources, folder: JobFolder, attempt:
     values = job.hyperparameters
     trainer_class: Any
     trainer_class, arguments_class = TRAINERS[values.stage]
-    arguments = {**_arguments(job, resources, folder, attempt.micro_batch_size), **stage_arguments(values, tokenizer.pad_token_id)}
     model = load_model(folder.llm_path, values, tokenizer.pad_token_id)
+    check_packing(model.config, values)
+    rows = rows_of_stage(Dataset.from_file(str(folder.prepared_path / TRAIN_FILE)), values)
+    end_to_end = values.stage in SUPERVISED and lays_end_to_end(model.config, values, rows, attempt.micro_batch_size)
+    of_stage = stage_arguments(values, tokenizer.pad_token_id, end_to_end=end_to_end)
+    arguments = {**_arguments(job, resources, folder, attempt.micro_batch_size), **of_stage}
     guard = DivergenceGuard(model.config.vocab_size if values.stage in SUPERVISED else None)
     trainer: Trainer = trainer_class(
         model=model,
         args=arguments_class(**arguments),
-        train_dataset=rows_of_stage(Dataset.from_file(str(folder.prepared_path / TRAIN_FILE)), values),
+        train_dataset=rows,
         eval_dataset=_validation(folder, values),
         processing_class=tokenizer,
         peft_config=adapter_config(values, model, str(folder.llm_path)),

@@ -95,17 +95,18 @@ TRAINERS: dict[str, tuple[type[Trainer], type[TrainingArguments]]] = {
 }
 
 
-def stage_arguments(values: Hyperparameters, pad_token_id: int) -> dict[str, Any]:
+def stage_arguments(values: Hyperparameters, pad_token_id: int, *, end_to_end: bool = False) -> dict[str, Any]:
     """What the trainer of a stage is told beside what all of them are.
 
     Args:
         values: The hyperparameters.
         pad_token_id: Of the tokenizer.
+        end_to_end: pt, sft: rows of a batch are laid end to end in place of being padded.
     """
     beta = {"beta": values.pref_beta}
     return {
-        "pt": lambda: _supervised(values),
-        "sft": lambda: _supervised(values),
+        "pt": lambda: _supervised(values, end_to_end),
+        "sft": lambda: _supervised(values, end_to_end),
         "rm": lambda: {"max_length": None},
         "dpo": lambda: {**beta, **_preference_loss(values), "max_length": None, "label_smoothing": values.dpo_label_smoothing},
         "kto": lambda: {**beta, "desirable_weight": values.kto_chosen_weight, "undesirable_weight": values.kto_rejected_weight, "max_length": None},
@@ -116,9 +117,15 @@ def stage_arguments(values: Hyperparameters, pad_token_id: int) -> dict[str, Any
     }[values.stage]()
 
 
-def _supervised(values: Hyperparameters) -> dict[str, Any]:
-    # The rows are cut already; a packed batch is laid out by TRL.
-    return {"dataset_kwargs": {"skip_prepare_dataset": not values.packing}, "max_length": values.cutoff_len, "packing": values.packing}
+_UNPADDED = {"include_num_input_tokens_seen": "all"}
+"""Where padding is told by its token alone, an end of a row that is the same token would not be counted."""
+
+
+def _supervised(values: Hyperparameters, end_to_end: bool) -> dict[str, Any]:
+    if values.packing:
+        return {"dataset_kwargs": {"skip_prepare_dataset": False}, "max_length": values.cutoff_len, "packing": True, **_UNPADDED}
+    # The rows are cut already.
+    return {"dataset_kwargs": {"skip_prepare_dataset": True}, "max_length": None, "padding_free": end_to_end, **(_UNPADDED if end_to_end else {})}
 
 
 def _preference_loss(values: Hyperparameters) -> dict[str, Any]:

@@ -1,0 +1,26 @@
+"""An adapter and its base as one model."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from peft import PeftModel
+
+from dtx_tasks.fetch.merge import merge
+from tests.unit.models import load, logits_of, make_adapter, make_model
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_merged_model_computes_what_the_adapter_on_its_base_does(tmp_path: Path) -> None:
+    """It is loaded by transformers alone, and brings the tokenizer with its template."""
+    base = make_model(tmp_path / "base")
+    adapter = make_adapter(base, tmp_path / "adapter")
+    merge(adapter, base, tmp_path / "merged")
+    expected = logits_of(PeftModel.from_pretrained(load(base), adapter))
+    assert torch.allclose(logits_of(load(tmp_path / "merged")), expected, atol=1e-4)
+    assert not torch.allclose(logits_of(load(base)), expected, atol=1e-1)
+    assert not (tmp_path / "merged" / "adapter_config.json").exists()
+    assert (tmp_path / "merged" / "chat_template.jinja").is_file()
