@@ -53,18 +53,16 @@ def run_ranks(pack: Pack, document_uri: str, job_ids: list[str], node: Node) -> 
 
 def launch_arguments(pack: Pack, node: Node) -> list[str]:
     """What `accelerate launch` is told on one machine."""
-    resources = pack.resources
-    arguments = ["--num_machines", str(resources.nodes), "--num_processes", str(resources.num_processes), "--mixed_precision", "no", "--dynamo_backend", "no"]
+    resources, config = pack.resources, config_folder()
+    kind = "deepspeed" if resources.deepspeed else resources.strategy
+    # Without a file accelerate takes the one in the home folder, if there is any.
+    arguments = ["--config_file", str(config / "accelerate" / f"{kind}.yaml"), "--mixed_precision", "no", "--dynamo_backend", "no"]
+    arguments += ["--num_machines", str(resources.nodes), "--num_processes", str(resources.num_processes)]
     if resources.deepspeed:
-        config = config_folder() / "deepspeed" / f"{resources.deepspeed}.json"
-        # Its own way to several machines is ssh.
-        arguments += ["--use_deepspeed", "--deepspeed_config_file", str(config), "--deepspeed_multinode_launcher", "standard"]
-    elif resources.num_processes > 1:
-        # `--cpu --num_processes 2` silently runs one process (accelerate#2741); this starts two on a CPU as well.
-        arguments += ["--multi_gpu"]
+        arguments += ["--deepspeed_config_file", str(config / "deepspeed" / f"{resources.strategy}.json")]
     if resources.nodes > 1:
         arguments += ["--machine_rank", str(node.rank), "--main_process_ip", node.coordinator, "--main_process_port", str(PORT), "--rdzv_backend", "static"]
-    elif resources.deepspeed or resources.processes > 1:
+    elif kind != "one":
         arguments += ["--main_process_port", str(_free_port())]
     return arguments
 

@@ -45,7 +45,7 @@ def mark_complete(folder: Path, written_by: str, node: int) -> None:
 def writer(resources: Resources) -> str:
     """What writes, and can read, a checkpoint on these resources."""
     machines = f" on {resources.nodes} machines" if resources.nodes > 1 else ""
-    return f"{resources.num_processes} processes{machines}, {resources.deepspeed or 'no sharding'}"
+    return f"{resources.num_processes} processes{machines}, {resources.strategy}"
 
 
 def last_step(scratch_uri: str, resources: Resources) -> int:
