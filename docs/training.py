@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dtx_tasks.plan.methods import METHODS, STAGES, obstacle, values_of
-from dtx_tasks.plan.rules import KINDS_OF_STAGES, RULES
+from dtx_tasks.plan.rules import KINDS_OF_STAGES, RESOURCE_RULES, RULES
 
 HEAD = """\
 # Training: stages, methods and rules
@@ -26,7 +26,7 @@ def page() -> str:
     """docs/training.md."""
     reasons = list(dict.fromkeys(reason for stage in STAGES for method in METHODS if (reason := obstacle(stage, method))))
     notes = "".join(f"{number}. {reason}\n" for number, reason in enumerate(reasons, 1))
-    rules = "".join(f"| `{rule.key}` | {_plain(rule.problem)} | {_plain(rule.remedy)} |\n" for rule in RULES)
+    rules = "".join(f"| `{rule.key}` | {_plain(rule.problem)} | {_plain(rule.remedy)} |\n" for rule in (*RULES, *RESOURCE_RULES))
     return f"{HEAD}{_table(reasons)}\n{notes}\n{_methods()}\n{RULES_HEAD}{rules}"
 
 

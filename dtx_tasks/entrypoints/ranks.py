@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import psutil
 
 from dtx_tasks.catalog import config_folder
+from dtx_tasks.entrypoints.extensions import extensions_folder, free_stale_locks
 from dtx_tasks.entrypoints.gpus import num_gpus
 from dtx_tasks.entrypoints.nodes import PORT
 from dtx_tasks.settings import grace_s
@@ -39,6 +40,8 @@ def run_ranks(pack: Pack, document_uri: str, job_ids: list[str], node: Node) -> 
     """
     program = ["--module", "dtx_tasks.train", "--document", document_uri, "--jobs", ",".join(job_ids)]
     command = [sys.executable, "-m", "accelerate.commands.launch", *launch_arguments(pack, node), *program]
+    if pack.resources.deepspeed:
+        free_stale_locks(extensions_folder())
     adopt_orphans()
     launcher = subprocess.Popen(command, env=_environment(pack), start_new_session=True, preexec_fn=_tether)
     previous = signal.signal(signal.SIGTERM, lambda _number, _frame: _tell_all(signal.SIGTERM))

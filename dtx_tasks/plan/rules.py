@@ -69,6 +69,11 @@ class Case:
         return self.target is not None and self.target.accelerator == "none"
 
     @property
+    def shards_weights(self) -> bool:
+        """Whether no process has whole weights."""
+        return self.resources.deepspeed == "zero3" or self.resources.fsdp
+
+    @property
     def rows_a_process(self) -> int:
         """Rows that one process takes of a step."""
         return self.values.global_batch_size // self.resources.num_processes
@@ -166,7 +171,7 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "init_lora_weights",
-        lambda case: case.values.init_lora_weights in ("pissa", "olora") and case.resources.deepspeed == "zero3",
+        lambda case: case.values.init_lora_weights in ("pissa", "olora") and case.shards_weights,
         "{values.init_lora_weights} is turned back into an ordinary adapter at the end, for which every rank needs whole weights",
         "Use deepspeed: zero2, or init_lora_weights: default.",
     ),
@@ -174,6 +179,12 @@ RULES: tuple[Rule, ...] = (
         "finetuning_type",
         lambda case: case.values.finetuning_type in PROMPTS and case.resources.deepspeed == "zero3",
         "ranks wait for each other for ever when a checkpoint of {values.finetuning_type} is saved under ZeRO-3",
+        "Use deepspeed: zero2.",
+    ),
+    Rule(
+        "finetuning_type",
+        lambda case: case.values.finetuning_type in PROMPTS and case.resources.fsdp,
+        "PEFT finds no whole embeddings to put those of {values.finetuning_type} in front of where FSDP2 has sharded them",
         "Use deepspeed: zero2.",
     ),
     Rule(
@@ -288,6 +299,32 @@ RULES: tuple[Rule, ...] = (
         "Name the folder of one that stage: rm made.",
     ),
 )
+
+RESOURCE_RULES: tuple[Rule, ...] = (
+    Rule(
+        "resources.fsdp",
+        lambda case: case.resources.fsdp and case.resources.deepspeed,
+        "DeepSpeed shards the same",
+        "Leave resources.fsdp or resources.deepspeed out.",
+    ),
+    Rule(
+        "resources.offload",
+        lambda case: case.resources.offload and not case.resources.deepspeed,
+        "only what DeepSpeed shards is offloaded",
+        "Set deepspeed: zero2 or zero3, or leave offload out.",
+    ),
+)
+"""Of what a pack runs on, whatever it trains."""
+
+
+def broken_resources(resources: Resources) -> Iterator[Mistake]:
+    """What nothing can be trained on.
+
+    Args:
+        resources: Of an experiment.
+    """
+    case = Case(Hyperparameters(), resources, None)
+    return (Mistake(rule.key, rule.problem, rule.remedy) for rule in RESOURCE_RULES if rule.is_broken(case))
 
 
 def broken_rules(case: Case) -> Iterator[Mistake]:

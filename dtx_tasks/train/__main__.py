@@ -10,7 +10,7 @@ import traceback
 
 import torch
 
-from dtx_tasks.errors import LOST_PEER, OUT_OF_MEMORY, DtxError, ResourceError, SpecError, TransientError
+from dtx_tasks.errors import LOST_PEER, NO_OPERATOR, OUT_OF_MEMORY, DtxError, ResourceError, SpecError, TransientError
 from dtx_tasks.records import FinetuneJob, Layout, Pack
 from dtx_tasks.storage import read_record, write_record
 from dtx_tasks.tether import end_with_parent
@@ -68,6 +68,9 @@ def _classified(error: Exception) -> DtxError:
         return ResourceError(f"Out of memory: {error}", "The next attempt uses half the micro batch.")
     if isinstance(error, ValueError) and "Target modules" in str(error):
         return SpecError(f"lora_target fits no module of the model: {error}", "Use `all`, or names of its linear layers.")
+    if any(words in str(error) for words in NO_OPERATOR):
+        remedy = "Install a C++ compiler (g++) and ninja, or set resources.fsdp in place of resources.deepspeed."
+        return SpecError("DeepSpeed on CPUs compiles an operator when it starts, which failed: the log says how.", remedy)
     if any(words in str(error) for words in LOST_PEER):
         return TransientError(f"Another rank is gone: {error}", "Its own failure, if it had one, says more.")
     if isinstance(error, OSError):

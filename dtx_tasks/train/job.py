@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from accelerate import DistributedType, PartialState
 from datasets import Dataset
 from transformers import AutoTokenizer, PrinterCallback, set_seed
 
@@ -206,11 +207,15 @@ def _trainer(job: FinetuneJob, resources: Resources, folder: JobFolder, attempt:
     trainer_class: Any
     trainer_class, arguments_class = TRAINERS[values.stage]
     arguments = {**_arguments(job, resources, folder, attempt.micro_batch_size), **stage_arguments(values, tokenizer.pad_token_id)}
+    told = arguments_class(**arguments)
+    if resources.fsdp and told.use_cpu:
+        # accelerate 1.15 shards on accelerators only: on CPUs it would run DDP and not say so.
+        PartialState().distributed_type = DistributedType.MULTI_GPU
     model = load_model(folder.llm_path, values, tokenizer.pad_token_id)
     guard = DivergenceGuard(model.config.vocab_size if values.stage in SUPERVISED else None)
     trainer: Trainer = trainer_class(
         model=model,
-        args=arguments_class(**arguments),
+        args=told,
         train_dataset=rows_of_stage(Dataset.from_file(str(folder.prepared_path / TRAIN_FILE)), values),
         eval_dataset=_validation(folder, values),
         processing_class=tokenizer,

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from dtx_tasks.plan import Case, advice, broken_rules
+from dtx_tasks.plan import Case, advice, broken_resources, broken_rules
 from dtx_tasks.plan.rules import MISSING_OPTIMIZERS, RULES
 from dtx_tasks.spec import Hyperparameters, Resources, Target
 
@@ -15,6 +15,7 @@ GPU = Target(accelerator="cuda", count=1, memory_gib=80, compute_capability=8.0)
 QUANTISED = {"quantization_bit": 4}
 HQQ = {**QUANTISED, "quantization_method": "hqq"}
 ZERO3 = {"processes": 2, "deepspeed": "zero3"}
+FSDP = {"processes": 2, "fsdp": True}
 FULL = {"finetuning_type": "full"}
 PISSA = {"init_lora_weights": "pissa"}
 
@@ -30,8 +31,10 @@ BROKEN: list[tuple[dict[str, Any], dict[str, Any], Target | None, str]] = [
     ({**QUANTISED, **PISSA}, {}, None, ".init_lora_weights: pissa takes adapters out of the base's own weights"),
     ({**PISSA, "stage": "dpo"}, {}, None, ".init_lora_weights: pissa changes the base, which dpo compares with"),
     ({**PISSA, "stage": "rm"}, {}, None, ".init_lora_weights: pissa is turned back into an ordinary adapter at the end, which PEFT cannot do"),
+    (PISSA, FSDP, None, ".init_lora_weights: pissa is turned back into an ordinary adapter at the end, for which"),
     (PISSA, ZERO3, None, ".init_lora_weights: pissa is turned back into an ordinary adapter at the end, for which"),
     ({"finetuning_type": "prefix_tuning"}, ZERO3, None, ".finetuning_type: ranks wait for each other for ever"),
+    ({"finetuning_type": "prompt_tuning"}, FSDP, None, ".finetuning_type: PEFT finds no whole embeddings"),
     ({"finetuning_type": "p_tuning", "stage": "orpo"}, {}, None, ".finetuning_type: TRL's orpo does not know"),
     ({"finetuning_type": "prompt_tuning", "packing": True}, {}, None, ".packing: learned tokens stand in front of a block"),
     ({"finetuning_type": "prefix_tuning", "gradient_checkpointing": True}, {}, None, ".gradient_checkpointing: a learned prefix is lost"),
@@ -94,6 +97,17 @@ def test_what_does_not_work_is_refused(values: dict[str, Any], resources: dict[s
 def test_what_works_is_not_refused(values: dict[str, Any], resources: dict[str, Any], target: Target | None) -> None:
     """The neighbours of what is refused."""
     assert told(values, resources, target) == []
+
+
+def test_resources_that_do_not_go_together_are_refused() -> None:
+    """Each with what to leave out; whatever is trained."""
+    assert [mistake.text("e.yaml") for mistake in broken_resources(Resources(fsdp=True, deepspeed="zero2"))] == [
+        "e.yaml: resources.fsdp: DeepSpeed shards the same. Leave resources.fsdp or resources.deepspeed out."
+    ]
+    assert [mistake.text("e.yaml") for mistake in broken_resources(Resources(offload=True))] == [
+        "e.yaml: resources.offload: only what DeepSpeed shards is offloaded. Set deepspeed: zero2 or zero3, or leave offload out."
+    ]
+    assert list(broken_resources(Resources(deepspeed="zero3", offload=True))) == []
 
 
 def test_every_rule_is_broken_by_a_case() -> None:
