@@ -141,14 +141,14 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "quantization_bit",
-        lambda case: case.quantised == "bnb" and case.values.quantization_bit == 8 and case.resources.deepspeed == "zero3",
-        "weights of 8 bits cannot be sharded by ZeRO-3",
+        lambda case: case.quantised == "bnb" and case.values.quantization_bit == 8 and case.shards_weights,
+        "weights of 8 bits cannot be sharded",
         "Use deepspeed: zero2, or quantization_bit: 4.",
     ),
     Rule(
         "quantization_method",
-        lambda case: case.quantised == "hqq" and case.resources.deepspeed == "zero3",
-        "HQQ's weights cannot be sharded by ZeRO-3",
+        lambda case: case.quantised == "hqq" and case.shards_weights,
+        "HQQ's weights cannot be sharded",
         "Use deepspeed: zero2, or quantization_method: bnb.",
     ),
     Rule(

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from accelerate import DistributedType, PartialState
 from datasets import Dataset
 from transformers import AutoTokenizer, PrinterCallback, set_seed
 
@@ -34,6 +33,7 @@ from dtx_tasks.train.model import load_model
 from dtx_tasks.train.optimizer import projected_modules, use_own_optimizer
 from dtx_tasks.train.outcome import Outcome
 from dtx_tasks.train.progress import DivergenceGuard, Progress, SaveByClock, StopRequest
+from dtx_tasks.train.sharding import keep_digits, shard_on_cpu
 from dtx_tasks.train.stages import TRAINERS, rows_of_stage, stage_arguments
 
 if TYPE_CHECKING:
@@ -209,8 +209,7 @@ def _trainer(job: FinetuneJob, resources: Resources, folder: JobFolder, attempt:
     arguments = {**_arguments(job, resources, folder, attempt.micro_batch_size), **stage_arguments(values, tokenizer.pad_token_id)}
     told = arguments_class(**arguments)
     if resources.fsdp and told.use_cpu:
-        # accelerate 1.15 shards on accelerators only: on CPUs it would run DDP and not say so.
-        PartialState().distributed_type = DistributedType.MULTI_GPU
+        shard_on_cpu()
     model = load_model(folder.llm_path, values, tokenizer.pad_token_id)
     guard = DivergenceGuard(model.config.vocab_size if values.stage in SUPERVISED else None)
     trainer: Trainer = trainer_class(
@@ -226,6 +225,8 @@ def _trainer(job: FinetuneJob, resources: Resources, folder: JobFolder, attempt:
     # Progress says the same, as JSON.
     trainer.remove_callback(PrinterCallback)
     use_own_optimizer(trainer, values)
+    if resources.fsdp:
+        keep_digits(trainer)
     return trainer
 
 

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
-import shutil
 import signal
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
-from safetensors.torch import load_file
 from transformers import AutoTokenizer, GenerationConfig
 
 from dtx_tasks.entrypoints.failures import failure
@@ -22,7 +19,6 @@ from tests.running import until
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from dtx_tasks.launch import LocalProcess
     from tests.recipes.world import Trial
 
 pytestmark = pytest.mark.process

@@ -13,7 +13,7 @@ from dtx_tasks.spec import Resources
 from tests.builders import make_experiment, make_plan
 
 
-def told(node: Node = Node(), **resources: Any) -> dict[str, str]:
+def told(node: Node, **resources: Any) -> dict[str, str]:
     """The launcher's options for a pack, files by their names."""
     pack = make_plan(make_experiment()).packs[0].model_copy(update={"resources": Resources(**resources)})
     arguments = launch_arguments(pack, node)
@@ -33,7 +33,7 @@ def told(node: Node = Node(), **resources: Any) -> dict[str, str]:
 )
 def test_launcher_reads_the_files_of_a_strategy(resources: dict[str, Any], accelerate: str, deepspeed: str | None) -> None:
     """Those of config/accelerate and config/deepspeed, whatever lies in the home folder."""
-    found = told(**resources)
+    found = told(Node(), **resources)
     assert (found["--config_file"], found.get("--deepspeed_config_file")) == (accelerate, deepspeed)
 
 
