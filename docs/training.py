@@ -27,7 +27,7 @@ the files of `config/accelerate`, and DeepSpeed those of `config/deepspeed`.
 | `processes: 4, deepspeed: zero2` | weights, a quarter of the rest | the same; the usual choice for a model that fits |
 | `processes: 4, deepspeed: zero3` | a quarter of everything | the weights alone do not fit one GPU |
 | `processes: 4, fsdp: true` | a quarter of everything | the same, by PyTorch itself (FSDP2): it compiles nothing, so it also runs on CPUs without a compiler |
-| `offload: true` beside `deepspeed` | the same | the optimiser state (under `zero3` the weights too) moves to the machine's memory: slower, and the last resort |
+| `offload: true` beside `deepspeed` | the same | the optimiser state (under `zero3` the weights too) moves to the machine's memory: slower, the last resort |
 
 Each of them takes `nodes: n` on a Kubernetes cluster: the environment of a pod says which machine it is and where the first one is
 (`JOB_COMPLETION_INDEX`, `DTX_COORDINATOR`).
