@@ -219,6 +219,12 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "optim",
+        lambda case: case.values.optim in PROJECTED and case.resources.fsdp,
+        "the projections of {values.optim} cannot be saved where FSDP2 has sharded what they belong to",
+        "Leave resources.fsdp out, or use another optim.",
+    ),
+    Rule(
+        "optim",
         lambda case: case.values.optim in LAYERWISE and (case.resources.num_processes > 1 or case.values.per_device_train_batch_size != case.rows_a_process),
         "{values.optim} takes its step inside the backward pass: it cannot accumulate, nor wait for other processes",
         "Use one process, and per_device_train_batch_size: {values.global_batch_size}; or the optim without _layerwise.",

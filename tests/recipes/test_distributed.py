@@ -102,6 +102,19 @@ def test_two_machines_learn_what_one_does(world: Path, alone: Any, needs_compile
 
 
 @pytest.mark.slow
+def test_fsdp_keeps_the_digits_of_a_loss(world: Path) -> None:
+    """bf16 has three: what is summed over processes is fp32, as it is in one."""
+    short = {**TWENTY, "name": "short", "compute_type": "bf16", "max_steps": 2}
+    found = []
+    for name, resources in {"bf16 alone": {}, "bf16 fsdp": {"processes": 2, "cpus": 1, "fsdp": True}}.items():
+        made = make_trial(world, name, [short], resources=resources)
+        assert finish(made.process("train", made.uris.packs[0])) == 0
+        found.append(losses(made))
+        forget(made)
+    assert found[1] == pytest.approx(found[0], rel=1e-3)
+
+
+@pytest.mark.slow
 def test_missing_compiler_is_told(world: Path, tmp_path: Path) -> None:
     """Also where a compilation was killed and has left its lock, for which torch alone would wait for ever."""
     made = together(world, "zero1")

@@ -42,6 +42,7 @@ BROKEN: list[tuple[dict[str, Any], dict[str, Any], Target | None, str]] = [
     ({"finetuning_type": "prefix_tuning", "gradient_checkpointing": True}, {}, None, ".gradient_checkpointing: a learned prefix is lost"),
     ({"optim": "galore_adamw"}, {}, None, ".optim: galore_adamw projects the gradients of whole weights, and lora has none"),
     ({**FULL, "optim": "apollo_adamw"}, {"processes": 2, "deepspeed": "zero2"}, None, ".optim: apollo_adamw does not find its gradients"),
+    ({**FULL, "optim": "galore_adamw"}, FSDP, None, ".optim: the projections of galore_adamw cannot be saved"),
     ({**FULL, "optim": "galore_adamw_layerwise"}, {}, None, ".optim: galore_adamw_layerwise takes its step inside the backward pass: it cannot accumulate"),
     ({**FULL, "optim": "lomo"}, {"processes": 2}, None, ".optim: lomo takes its step inside the backward pass"),
     *(({"optim": name}, {}, None, f".optim: {name} needs {what}") for name, what in MISSING_OPTIMIZERS.items()),
@@ -66,6 +67,8 @@ BROKEN: list[tuple[dict[str, Any], dict[str, Any], Target | None, str]] = [
 WORKING: list[tuple[dict[str, Any], dict[str, Any], Target | None]] = [
     ({}, {}, CPU),
     ({**QUANTISED}, ZERO3, GPU),
+    ({**QUANTISED}, FSDP, GPU),
+    ({"loraplus_lr_ratio": 16.0}, FSDP, None),
     ({**HQQ}, {}, None),
     ({**QUANTISED, "stage": "rm", "compute_type": "bf16"}, {}, None),
     ({**PISSA, "stage": "orpo"}, {}, None),
