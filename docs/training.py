@@ -34,8 +34,7 @@ Each of them takes `nodes: n` on a Kubernetes cluster: the environment of a pod 
 
 - An attempt resumes only from a checkpoint of as many processes that share out the same; from any other the optimiser could not be
   restored, so training begins anew and the log says so.
-- Offloaded steps are taken by the group's own `optim`, not by DeepSpeed's CPU Adam, which a compiler would be needed for;
-  `optim: adamw_torch_fused` is fast on CPUs too.
+- Offloaded steps are taken by the group's own `optim`, not by DeepSpeed's CPU Adam, which would have to be compiled.
 - On CPUs DeepSpeed compiles one operator when it starts (the trainer image brings it). Without a compiler the job is refused with
   that reason; the lock that a killed compilation leaves is removed.
 

@@ -314,6 +314,12 @@ RESOURCE_RULES: tuple[Rule, ...] = (
         "Leave resources.fsdp or resources.deepspeed out.",
     ),
     Rule(
+        "resources.fsdp",
+        lambda case: case.resources.fsdp and case.resources.num_processes == 1,
+        "one process has nobody to share with",
+        "Set processes: 2 or more, or leave fsdp out.",
+    ),
+    Rule(
         "resources.offload",
         lambda case: case.resources.offload and not case.resources.deepspeed,
         "only what DeepSpeed shards is offloaded",

@@ -106,13 +106,17 @@ def test_what_works_is_not_refused(values: dict[str, Any], resources: dict[str, 
 
 def test_resources_that_do_not_go_together_are_refused() -> None:
     """Each with what to leave out; whatever is trained."""
-    assert [mistake.text("e.yaml") for mistake in broken_resources(Resources(fsdp=True, deepspeed="zero2"))] == [
+    assert [mistake.text("e.yaml") for mistake in broken_resources(Resources(processes=2, fsdp=True, deepspeed="zero2"))] == [
         "e.yaml: resources.fsdp: DeepSpeed shards the same. Leave resources.fsdp or resources.deepspeed out."
+    ]
+    assert [mistake.text("e.yaml") for mistake in broken_resources(Resources(fsdp=True))] == [
+        "e.yaml: resources.fsdp: one process has nobody to share with. Set processes: 2 or more, or leave fsdp out."
     ]
     assert [mistake.text("e.yaml") for mistake in broken_resources(Resources(offload=True))] == [
         "e.yaml: resources.offload: only what DeepSpeed shards is offloaded. Set deepspeed: zero2 or zero3, or leave offload out."
     ]
     assert list(broken_resources(Resources(deepspeed="zero3", offload=True))) == []
+    assert list(broken_resources(Resources(nodes=2, fsdp=True))) == []
 
 
 def test_every_rule_is_broken_by_a_case() -> None:
