@@ -29,6 +29,9 @@ KINDS_OF_STAGES: dict[str, tuple[Kind, ...]] = {
 
 GPU_OPTIMIZERS = ("adalomo", "stable_adamw")
 LAYERWISE = tuple(name for name in PROJECTED if name.endswith("_layerwise"))
+BY_BITSANDBYTES = ("adamw_8bit", "adamw_bnb_8bit", "ademamix", "lion_", "paged_", "rmsprop_bnb")
+"""How the optimisers that bitsandbytes makes begin."""
+
 MISSING_OPTIMIZERS = {
     "adamw_anyprecision": "torchdistx, which is no longer published",
     "adamw_torch_xla": "a TPU",
@@ -222,6 +225,12 @@ RULES: tuple[Rule, ...] = (
         lambda case: case.values.optim in PROJECTED and case.resources.fsdp,
         "the projections of {values.optim} cannot be saved where FSDP2 has sharded what they belong to",
         "Leave resources.fsdp out, or use another optim.",
+    ),
+    Rule(
+        "optim",
+        lambda case: case.values.optim.startswith(BY_BITSANDBYTES) and case.resources.fsdp,
+        "{values.optim} is bitsandbytes', which does not know the shards of FSDP2",
+        "Use adamw_torch, or deepspeed: zero2.",
     ),
     Rule(
         "optim",
