@@ -32,6 +32,8 @@ LAYERWISE = tuple(name for name in PROJECTED if name.endswith("_layerwise"))
 BY_BITSANDBYTES = ("adamw_8bit", "adamw_bnb_8bit", "ademamix", "lion_", "paged_", "rmsprop_bnb")
 """How the optimisers that bitsandbytes makes begin."""
 
+UNSHARDED = ("adafactor",)
+
 MISSING_OPTIMIZERS = {
     "adamw_anyprecision": "torchdistx, which is no longer published",
     "adamw_torch_xla": "a TPU",
@@ -230,6 +232,12 @@ RULES: tuple[Rule, ...] = (
         "optim",
         lambda case: case.values.optim.startswith(BY_BITSANDBYTES) and case.resources.fsdp,
         "{values.optim} is bitsandbytes', which does not know the shards of FSDP2",
+        "Use adamw_torch, or deepspeed: zero2.",
+    ),
+    Rule(
+        "optim",
+        lambda case: case.values.optim in UNSHARDED and case.resources.fsdp,
+        "{values.optim} mixes whole tensors with the shards of FSDP2",
         "Use adamw_torch, or deepspeed: zero2.",
     ),
     Rule(

@@ -44,6 +44,7 @@ BROKEN: list[tuple[dict[str, Any], dict[str, Any], Target | None, str]] = [
     ({**FULL, "optim": "apollo_adamw"}, {"processes": 2, "deepspeed": "zero2"}, None, ".optim: apollo_adamw does not find its gradients"),
     ({**FULL, "optim": "galore_adamw"}, FSDP, None, ".optim: the projections of galore_adamw cannot be saved"),
     ({"optim": "adamw_8bit"}, FSDP, None, ".optim: adamw_8bit is bitsandbytes', which does not know the shards"),
+    ({"optim": "adafactor"}, FSDP, None, ".optim: adafactor mixes whole tensors with the shards"),
     ({**FULL, "optim": "galore_adamw_layerwise"}, {}, None, ".optim: galore_adamw_layerwise takes its step inside the backward pass: it cannot accumulate"),
     ({**FULL, "optim": "lomo"}, {"processes": 2}, None, ".optim: lomo takes its step inside the backward pass"),
     *(({"optim": name}, {}, None, f".optim: {name} needs {what}") for name, what in MISSING_OPTIMIZERS.items()),
