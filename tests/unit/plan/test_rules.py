@@ -71,7 +71,6 @@ WORKING: list[tuple[dict[str, Any], dict[str, Any], Target | None]] = [
     ({**QUANTISED}, ZERO3, GPU),
     ({**QUANTISED}, FSDP, GPU),
     ({"loraplus_lr_ratio": 16.0}, FSDP, None),
-    ({"optim": "adamw_torch_fused"}, FSDP, None),
     ({**HQQ}, {}, None),
     ({**QUANTISED, "stage": "rm", "compute_type": "bf16"}, {}, None),
     ({**PISSA, "stage": "orpo"}, {}, None),
