@@ -32,7 +32,7 @@ LAYERWISE = tuple(name for name in PROJECTED if name.endswith("_layerwise"))
 BY_BITSANDBYTES = ("adamw_8bit", "adamw_bnb_8bit", "ademamix", "lion_", "paged_", "rmsprop_bnb")
 """How the optimisers that bitsandbytes makes begin."""
 
-UNSHARDED = ("adafactor",)
+UNSHARDED = ("adafactor", "adagrad")
 
 MISSING_OPTIMIZERS = {
     "adamw_anyprecision": "torchdistx, which is no longer published",

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from dtx_tasks.plan import Case, advice, broken_resources, broken_rules
-from dtx_tasks.plan.rules import MISSING_OPTIMIZERS, RULES
+from dtx_tasks.plan.rules import MISSING_OPTIMIZERS, RULES, UNSHARDED
 from dtx_tasks.spec import Hyperparameters, Resources, Target
 
 CPU = Target(accelerator="none")
@@ -44,7 +44,7 @@ BROKEN: list[tuple[dict[str, Any], dict[str, Any], Target | None, str]] = [
     ({**FULL, "optim": "apollo_adamw"}, {"processes": 2, "deepspeed": "zero2"}, None, ".optim: apollo_adamw does not find its gradients"),
     ({**FULL, "optim": "galore_adamw"}, FSDP, None, ".optim: the projections of galore_adamw cannot be saved"),
     ({"optim": "adamw_8bit"}, FSDP, None, ".optim: adamw_8bit is bitsandbytes', which does not know the shards"),
-    ({"optim": "adafactor"}, FSDP, None, ".optim: adafactor mixes whole tensors with the shards"),
+    *(({"optim": name}, FSDP, None, f".optim: {name} mixes whole tensors with the shards") for name in UNSHARDED),
     ({**FULL, "optim": "galore_adamw_layerwise"}, {}, None, ".optim: galore_adamw_layerwise takes its step inside the backward pass: it cannot accumulate"),
     ({**FULL, "optim": "lomo"}, {"processes": 2}, None, ".optim: lomo takes its step inside the backward pass"),
     *(({"optim": name}, {}, None, f".optim: {name} needs {what}") for name, what in MISSING_OPTIMIZERS.items()),
