@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from dtx_tasks.catalog import config_folder, load_catalog
 from dtx_tasks.plan.methods import METHODS, STAGES, obstacle, values_of
-from dtx_tasks.plan.rules import KINDS_OF_STAGES, RULES
+from dtx_tasks.plan.rules import KINDS_OF_STAGES, RESOURCE_RULES, RULES
 
 if TYPE_CHECKING:
     from dtx_tasks.spec import HyperparameterGroup
@@ -27,6 +27,33 @@ the plan, the report and the model card show the difference.
 | group | extends | writes | for |
 | --- | --- | --- | --- |
 """
+STRATEGIES = """\
+## Several processes
+
+The number of processes and what they share out change how fast a job trains and what memory it needs, never what it learns:
+`tests/recipes/test_distributed.py` holds the losses of 20 steps over two processes against those of one. `accelerate launch` reads
+the files of `config/accelerate`, and DeepSpeed those of `config/deepspeed`.
+
+| `resources` | each process has | take it when |
+| --- | --- | --- |
+| `processes: 1` | everything | the model, its gradients and its optimiser fit one GPU |
+| `processes: 4` | everything (DDP) | the same, and it shall be faster |
+| `processes: 4, deepspeed: zero1` | weights, gradients, a quarter of the optimiser state | full fine-tuning does not fit by a little |
+| `processes: 4, deepspeed: zero2` | weights, a quarter of the rest | the same; the usual choice for a model that fits |
+| `processes: 4, deepspeed: zero3` | a quarter of everything | the weights alone do not fit one GPU |
+| `processes: 4, fsdp: true` | a quarter of everything | the same, by PyTorch itself (FSDP2): it compiles nothing, so it also runs on CPUs without a compiler |
+| `offload: true` beside `deepspeed` | the same | the optimiser state (under `zero3` the weights too) moves to the machine's memory: slower, the last resort |
+
+Each of them takes `nodes: n` on a Kubernetes cluster: the environment of a pod says which machine it is and where the first one is
+(`JOB_COMPLETION_INDEX`, `DTX_COORDINATOR`).
+
+- An attempt resumes only from a checkpoint of as many processes that share out the same; from any other the optimiser could not be
+  restored, so training begins anew and the log says so.
+- Offloaded steps are taken by the group's own `optim`, not by DeepSpeed's CPU Adam, which would have to be compiled.
+- On CPUs DeepSpeed compiles one operator when it starts (the trainer image brings it). Without a compiler the job is refused with
+  that reason; the lock that a killed compilation leaves is removed.
+
+"""
 RULES_HEAD = """\
 ## What does not go together
 
@@ -41,8 +68,8 @@ def page() -> str:
     """docs/training.md."""
     reasons = list(dict.fromkeys(reason for stage in STAGES for method in METHODS if (reason := obstacle(stage, method))))
     notes = "".join(f"{number}. {reason}\n" for number, reason in enumerate(reasons, 1))
-    rules = "".join(f"| `{rule.key}` | {_plain(rule.problem)} | {_plain(rule.remedy)} |\n" for rule in RULES)
-    return f"{HEAD}{_table(reasons)}\n{notes}\n{_methods()}\n{GROUPS_HEAD}{_groups()}\n{RULES_HEAD}{rules}"
+    rules = "".join(f"| `{rule.key}` | {_plain(rule.problem)} | {_plain(rule.remedy)} |\n" for rule in (*RULES, *RESOURCE_RULES))
+    return f"{HEAD}{_table(reasons)}\n{notes}\n{_methods()}\n{GROUPS_HEAD}{_groups()}\n{STRATEGIES}{RULES_HEAD}{rules}"
 
 
 def _table(reasons: list[str]) -> str:

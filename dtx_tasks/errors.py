@@ -98,6 +98,9 @@ OUT_OF_MEMORY = ("out of memory", "not enough memory", "can't allocate memory")
 LOST_PEER = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "NCCL", "Gloo", "gloo", "Socket Timeout", "recvValue failed")
 """What torch says when another rank is gone."""
 
+NO_OPERATOR = ("Error building extension", "Unable to JIT load", "deepspeed_shm_comm.so")
+"""What torch and DeepSpeed say of an operator that could not be compiled, or that another rank could not compile."""
+
 BY_NAME: dict[str, type[DtxError]] = {
     kind.__name__: kind
     for kind in (

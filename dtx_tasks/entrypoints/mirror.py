@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from dtx_tasks.errors import DamagedError, TransientError
 from dtx_tasks.storage import download, exists, is_remote, list_names, manifest, read_bytes, read_record, remove, upload, workplace, write_bytes, write_record
-from dtx_tasks.train.checkpoint import CompleteMark, files_of, last_step, mark_name, step_of
+from dtx_tasks.train.checkpoint import CompleteMark, files_of, last_step, mark_name, other_writers, step_of, writer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -48,9 +48,17 @@ def resume(job_uri: str, resources: Resources) -> int:
             print(json.dumps({"event": "storage", "message": f"A checkpoint is left out: {error.message}"}), flush=True)
             remove(f"{job_uri}/scratch/checkpoint-{step}")
     else:
+        _tell_of_others(job_uri, resources)
         restore(job_uri, 0, resources)
     forget_others(job_uri, step)
     return step
+
+
+def _tell_of_others(job_uri: str, resources: Resources) -> None:
+    """Says why training begins anew where something was learned already: no silent loss."""
+    for other in sorted(other_writers(f"{job_uri}/scratch", resources)):
+        message = f"Checkpoints of {other} are left out: {writer(resources)} cannot read them. Training begins anew."
+        print(json.dumps({"event": "storage", "message": message}), flush=True)
 
 
 def forget_machine(job_uri: str) -> None:

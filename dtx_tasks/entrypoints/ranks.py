@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import psutil
 
 from dtx_tasks.catalog import config_folder
+from dtx_tasks.entrypoints.extensions import extensions_folder, free_stale_locks
 from dtx_tasks.entrypoints.gpus import num_gpus
 from dtx_tasks.entrypoints.nodes import PORT
 from dtx_tasks.settings import grace_s
@@ -39,6 +40,8 @@ def run_ranks(pack: Pack, document_uri: str, job_ids: list[str], node: Node) -> 
     """
     program = ["--module", "dtx_tasks.train", "--document", document_uri, "--jobs", ",".join(job_ids)]
     command = [sys.executable, "-m", "accelerate.commands.launch", *launch_arguments(pack, node), *program]
+    if pack.resources.deepspeed:
+        free_stale_locks(extensions_folder())
     adopt_orphans()
     launcher = subprocess.Popen(command, env=_environment(pack), start_new_session=True, preexec_fn=_tether)
     previous = signal.signal(signal.SIGTERM, lambda _number, _frame: _tell_all(signal.SIGTERM))
@@ -53,18 +56,16 @@ def run_ranks(pack: Pack, document_uri: str, job_ids: list[str], node: Node) -> 
 
 def launch_arguments(pack: Pack, node: Node) -> list[str]:
     """What `accelerate launch` is told on one machine."""
-    resources = pack.resources
-    arguments = ["--num_machines", str(resources.nodes), "--num_processes", str(resources.num_processes), "--mixed_precision", "no", "--dynamo_backend", "no"]
+    resources, config = pack.resources, config_folder()
+    kind = "deepspeed" if resources.deepspeed else resources.strategy
+    # Without a file accelerate takes the one in the home folder, if there is any.
+    arguments = ["--config_file", str(config / "accelerate" / f"{kind}.yaml"), "--mixed_precision", "no", "--dynamo_backend", "no"]
+    arguments += ["--num_machines", str(resources.nodes), "--num_processes", str(resources.num_processes)]
     if resources.deepspeed:
-        config = config_folder() / "deepspeed" / f"{resources.deepspeed}.json"
-        # Its own way to several machines is ssh.
-        arguments += ["--use_deepspeed", "--deepspeed_config_file", str(config), "--deepspeed_multinode_launcher", "standard"]
-    elif resources.num_processes > 1:
-        # `--cpu --num_processes 2` silently runs one process (accelerate#2741); this starts two on a CPU as well.
-        arguments += ["--multi_gpu"]
+        arguments += ["--deepspeed_config_file", str(config / "deepspeed" / f"{resources.strategy}.json")]
     if resources.nodes > 1:
         arguments += ["--machine_rank", str(node.rank), "--main_process_ip", node.coordinator, "--main_process_port", str(PORT), "--rdzv_backend", "static"]
-    elif resources.deepspeed or resources.processes > 1:
+    elif kind != "one":
         arguments += ["--main_process_port", str(_free_port())]
     return arguments
 

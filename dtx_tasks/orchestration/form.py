@@ -36,7 +36,7 @@ def trigger_form() -> dict[str, Param]:
         "parallelism": Param(2, type="integer", minimum=1, title="任务并行数 Packs at a time", section=RUNNING),
         "processes": Param(1, type="integer", minimum=1, title="每任务进程数 Processes of a pack", section=RUNNING),
         "deepspeed": Param(
-            None, type=["string", "null"], enum=[None, "zero2", "zero3"], values_display={"null": "不使用 none"}, title="DeepSpeed", section=RUNNING
+            None, type=["string", "null"], enum=[None, "zero1", "zero2", "zero3"], values_display={"null": "不使用 none"}, title="DeepSpeed", section=RUNNING
         ),
         "spec": Param(
             None, type=["object", "null"], title="实验定义 Spec as JSON", description_md="填写后取代以上各项。Replaces everything above.", section=WHOLE

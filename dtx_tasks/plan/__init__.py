@@ -4,7 +4,7 @@ from dtx_tasks.plan.estimate import estimate_s
 from dtx_tasks.plan.identity import CODE_VERSIONS, encode_options
 from dtx_tasks.plan.inputs import ResolvedInputs
 from dtx_tasks.plan.make import cells, make_plan, with_rows
-from dtx_tasks.plan.rules import KINDS_OF_STAGES, Case, advice, broken_rules
+from dtx_tasks.plan.rules import KINDS_OF_STAGES, Case, advice, broken_resources, broken_rules
 
 __all__ = [
     "CODE_VERSIONS",
@@ -12,6 +12,7 @@ __all__ = [
     "Case",
     "ResolvedInputs",
     "advice",
+    "broken_resources",
     "broken_rules",
     "cells",
     "encode_options",

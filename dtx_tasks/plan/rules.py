@@ -29,6 +29,11 @@ KINDS_OF_STAGES: dict[str, tuple[Kind, ...]] = {
 
 GPU_OPTIMIZERS = ("adalomo", "stable_adamw")
 LAYERWISE = tuple(name for name in PROJECTED if name.endswith("_layerwise"))
+BY_BITSANDBYTES = ("adamw_8bit", "adamw_bnb_8bit", "ademamix", "lion_", "paged_", "rmsprop_bnb")
+"""How the optimisers that bitsandbytes makes begin."""
+
+UNSHARDED = ("adafactor", "adagrad")
+
 MISSING_OPTIMIZERS = {
     "adamw_anyprecision": "torchdistx, which is no longer published",
     "adamw_torch_xla": "a TPU",
@@ -67,6 +72,11 @@ class Case:
     def without_gpu(self) -> bool:
         """Whether the target is known to have none."""
         return self.target is not None and self.target.accelerator == "none"
+
+    @property
+    def shards_weights(self) -> bool:
+        """Whether no process has whole weights."""
+        return self.resources.deepspeed == "zero3" or self.resources.fsdp
 
     @property
     def rows_a_process(self) -> int:
@@ -136,14 +146,14 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "quantization_bit",
-        lambda case: case.quantised == "bnb" and case.values.quantization_bit == 8 and case.resources.deepspeed == "zero3",
-        "weights of 8 bits cannot be sharded by ZeRO-3",
+        lambda case: case.quantised == "bnb" and case.values.quantization_bit == 8 and case.shards_weights,
+        "weights of 8 bits cannot be sharded",
         "Use deepspeed: zero2, or quantization_bit: 4.",
     ),
     Rule(
         "quantization_method",
-        lambda case: case.quantised == "hqq" and case.resources.deepspeed == "zero3",
-        "HQQ's weights cannot be sharded by ZeRO-3",
+        lambda case: case.quantised == "hqq" and case.shards_weights,
+        "HQQ's weights cannot be sharded",
         "Use deepspeed: zero2, or quantization_method: bnb.",
     ),
     Rule(
@@ -166,7 +176,7 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "init_lora_weights",
-        lambda case: case.values.init_lora_weights in ("pissa", "olora") and case.resources.deepspeed == "zero3",
+        lambda case: case.values.init_lora_weights in ("pissa", "olora") and case.shards_weights,
         "{values.init_lora_weights} is turned back into an ordinary adapter at the end, for which every rank needs whole weights",
         "Use deepspeed: zero2, or init_lora_weights: default.",
     ),
@@ -174,6 +184,12 @@ RULES: tuple[Rule, ...] = (
         "finetuning_type",
         lambda case: case.values.finetuning_type in PROMPTS and case.resources.deepspeed == "zero3",
         "ranks wait for each other for ever when a checkpoint of {values.finetuning_type} is saved under ZeRO-3",
+        "Use deepspeed: zero2.",
+    ),
+    Rule(
+        "finetuning_type",
+        lambda case: case.values.finetuning_type in PROMPTS and case.resources.fsdp,
+        "PEFT finds no whole embeddings to put those of {values.finetuning_type} in front of where FSDP2 has sharded them",
         "Use deepspeed: zero2.",
     ),
     Rule(
@@ -205,6 +221,24 @@ RULES: tuple[Rule, ...] = (
         lambda case: case.values.optim in PROJECTED and case.resources.deepspeed,
         "{values.optim} does not find its gradients where DeepSpeed has sharded them",
         "Leave resources.deepspeed out, or use another optim.",
+    ),
+    Rule(
+        "optim",
+        lambda case: case.values.optim in PROJECTED and case.resources.fsdp,
+        "the projections of {values.optim} cannot be saved where FSDP2 has sharded what they belong to",
+        "Leave resources.fsdp out, or use another optim.",
+    ),
+    Rule(
+        "optim",
+        lambda case: case.values.optim.startswith(BY_BITSANDBYTES) and case.resources.fsdp,
+        "{values.optim} is bitsandbytes', which does not know the shards of FSDP2",
+        "Use adamw_torch, or deepspeed: zero2.",
+    ),
+    Rule(
+        "optim",
+        lambda case: case.values.optim in UNSHARDED and case.resources.fsdp,
+        "{values.optim} mixes whole tensors with the shards of FSDP2",
+        "Use adamw_torch, or deepspeed: zero2.",
     ),
     Rule(
         "optim",
@@ -288,6 +322,38 @@ RULES: tuple[Rule, ...] = (
         "Name the folder of one that stage: rm made.",
     ),
 )
+
+RESOURCE_RULES: tuple[Rule, ...] = (
+    Rule(
+        "resources.fsdp",
+        lambda case: case.resources.fsdp and case.resources.deepspeed,
+        "DeepSpeed shards the same",
+        "Leave resources.fsdp or resources.deepspeed out.",
+    ),
+    Rule(
+        "resources.fsdp",
+        lambda case: case.resources.fsdp and case.resources.num_processes == 1,
+        "one process has nobody to share with",
+        "Set processes: 2 or more, or leave fsdp out.",
+    ),
+    Rule(
+        "resources.offload",
+        lambda case: case.resources.offload and not case.resources.deepspeed,
+        "only what DeepSpeed shards is offloaded",
+        "Set deepspeed: zero2 or zero3, or leave offload out.",
+    ),
+)
+"""Of what a pack runs on, whatever it trains."""
+
+
+def broken_resources(resources: Resources) -> Iterator[Mistake]:
+    """What nothing can be trained on.
+
+    Args:
+        resources: Of an experiment.
+    """
+    case = Case(Hyperparameters(), resources, None)
+    return (Mistake(rule.key, rule.problem, rule.remedy) for rule in RESOURCE_RULES if rule.is_broken(case))
 
 
 def broken_rules(case: Case) -> Iterator[Mistake]:

@@ -11,7 +11,7 @@ from dtx_tasks.catalog import DATASETS, GROUPS, LLMS, PARAMETERS, SCORINGS, cont
 from dtx_tasks.catalog.backend import load_backend
 from dtx_tasks.dataset import leaked_rows
 from dtx_tasks.errors import Mistake, SpecError, nearest
-from dtx_tasks.plan import Case, ResolvedInputs, advice, broken_rules, cells
+from dtx_tasks.plan import Case, ResolvedInputs, advice, broken_resources, broken_rules, cells
 from dtx_tasks.records import Layout, ResourceVersion
 from dtx_tasks.resolve.files import Allowed, resolve_dataset
 from dtx_tasks.resolve.groups import chain_of, difference_of, merged_values, val_size_of
@@ -125,6 +125,7 @@ def resolve(experiment: FinetuneExperiment, catalog: Catalog, origin: Origin) ->
     datasets = {name: dataset.source for name, dataset in found.items()}
     inputs = {"llms": llms, "datasets": datasets, "groups": groups, "scoring": _scoring(lookup), "num_leaked_rows": _leakage(lookup, found)}
     _refuse_unscorable(lookup, datasets)
+    lookup.mistakes += broken_resources(experiment.resources)
     _refuse_uneven(lookup, groups)
     _refuse_endless(lookup, llms, groups)
     if lookup.mistakes:

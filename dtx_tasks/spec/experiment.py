@@ -99,13 +99,26 @@ class Resources(SpecModel):
     memory: Annotated[str, Field(pattern=r"^[1-9][0-9]*(Mi|Gi)$", examples=["64Gi"])] | None = None
     """Memory of each machine's pod on a Kubernetes cluster, such as 64Gi or 512Mi; by default as its pod template says. 每节点内存"""
 
-    deepspeed: Literal["zero2", "zero3"] | None = None
-    """Shard optimiser state and gradients (`zero2`), and weights too (`zero3`), over the processes. DeepSpeed 策略"""
+    deepspeed: Literal["zero1", "zero2", "zero3"] | None = None
+    """Shard optimiser state (`zero1`), gradients (`zero2`) and weights too (`zero3`) over the processes. DeepSpeed 策略"""
+
+    offload: bool = False
+    """Keep what DeepSpeed shards in the machine's memory rather than the GPU's, and take the optimiser's step there. 卸载到内存"""
+
+    fsdp: bool = False
+    """Shard optimiser state, gradients and weights over the processes by PyTorch itself, in place of DeepSpeed. FSDP2 分片"""
 
     @property
     def num_processes(self) -> int:
         """Training processes of a pack, over all its machines."""
         return self.nodes * self.processes
+
+    @property
+    def strategy(self) -> str:
+        """What the processes share out, as config/deepspeed and config/accelerate call it."""
+        if self.deepspeed:
+            return f"{self.deepspeed}-offload" if self.offload else self.deepspeed
+        return "fsdp" if self.fsdp else "ddp" if self.num_processes > 1 else "one"
 
 
 class FinetuneExperiment(SpecModel):

@@ -10,7 +10,7 @@ import traceback
 
 import torch
 
-from dtx_tasks.errors import LOST_PEER, OUT_OF_MEMORY, DtxError, ResourceError, SpecError, TransientError
+from dtx_tasks.errors import LOST_PEER, NO_OPERATOR, OUT_OF_MEMORY, DtxError, ResourceError, SpecError, TransientError
 from dtx_tasks.records import FinetuneJob, Layout, Pack
 from dtx_tasks.storage import read_record, write_record
 from dtx_tasks.tether import end_with_parent
@@ -66,13 +66,21 @@ def _classified(error: Exception) -> DtxError:
         return error
     if isinstance(error, MemoryError) or any(words in str(error) for words in OUT_OF_MEMORY):
         return ResourceError(f"Out of memory: {error}", "The next attempt uses half the micro batch.")
-    if isinstance(error, ValueError) and "Target modules" in str(error):
-        return SpecError(f"lora_target fits no module of the model: {error}", "Use `all`, or names of its linear layers.")
     if any(words in str(error) for words in LOST_PEER):
         return TransientError(f"Another rank is gone: {error}", "Its own failure, if it had one, says more.")
     if isinstance(error, OSError):
         return TransientError(f"{type(error).__name__}: {error}")
-    return DtxError("".join(traceback.format_exception(error)).strip())
+    return _impossible(error) or DtxError("".join(traceback.format_exception(error)).strip())
+
+
+def _impossible(error: Exception) -> SpecError | None:
+    """What this model, or this machine, can never do."""
+    if isinstance(error, ValueError) and "Target modules" in str(error):
+        return SpecError(f"lora_target fits no module of the model: {error}", "Use `all`, or names of its linear layers.")
+    if any(words in str(error) for words in NO_OPERATOR):
+        remedy = "Install a C++ compiler (g++) and ninja, or set resources.fsdp in place of resources.deepspeed."
+        return SpecError("DeepSpeed on CPUs compiles an operator when it starts, which failed: the log says how.", remedy)
+    return None
 
 
 if __name__ == "__main__":

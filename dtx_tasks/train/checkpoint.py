@@ -45,7 +45,19 @@ def mark_complete(folder: Path, written_by: str, node: int) -> None:
 def writer(resources: Resources) -> str:
     """What writes, and can read, a checkpoint on these resources."""
     machines = f" on {resources.nodes} machines" if resources.nodes > 1 else ""
-    return f"{resources.num_processes} processes{machines}, {resources.deepspeed or 'no sharding'}"
+    sharding = resources.strategy if resources.deepspeed or resources.fsdp else "no sharding"
+    return f"{resources.num_processes} processes{machines}, {sharding}"
+
+
+def other_writers(scratch_uri: str, resources: Resources) -> set[str]:
+    """What wrote the checkpoints that these resources cannot read.
+
+    Args:
+        scratch_uri: Where attempts leave their `checkpoint-N`.
+        resources: What is to resume.
+    """
+    marks = (read_record(f"{scratch_uri}/{name}/{mark_name(0)}", CompleteMark) for name in list_names(scratch_uri) if step_of(name))
+    return {mark.written_by for mark in marks if mark} - {writer(resources)}
 
 
 def last_step(scratch_uri: str, resources: Resources) -> int:

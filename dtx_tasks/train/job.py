@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from datasets import Dataset
-from transformers import AutoTokenizer, PrinterCallback, set_seed
+from transformers import AutoConfig, AutoTokenizer, PrinterCallback, set_seed
 
 from dtx_tasks.errors import DivergedError, PreemptedError, SpecError, TransientError
 from dtx_tasks.plan import with_rows
@@ -34,6 +34,7 @@ from dtx_tasks.train.optimizer import projected_modules, use_own_optimizer
 from dtx_tasks.train.outcome import Outcome
 from dtx_tasks.train.padding import check_packing, lays_end_to_end
 from dtx_tasks.train.progress import DivergenceGuard, Progress, SaveByClock, StopRequest
+from dtx_tasks.train.sharding import keep_digits, shard_on_cpu
 from dtx_tasks.train.stages import TRAINERS, rows_of_stage, stage_arguments
 
 if TYPE_CHECKING:
@@ -206,16 +207,19 @@ def _trainer(job: FinetuneJob, resources: Resources, folder: JobFolder, attempt:
     values = job.hyperparameters
     trainer_class: Any
     trainer_class, arguments_class = TRAINERS[values.stage]
-    model = load_model(folder.llm_path, values, tokenizer.pad_token_id)
-    check_packing(model.config, values)
+    config = AutoConfig.from_pretrained(folder.llm_path)
+    check_packing(config, values)
     rows = rows_of_stage(Dataset.from_file(str(folder.prepared_path / TRAIN_FILE)), values)
-    end_to_end = values.stage in SUPERVISED and lays_end_to_end(model.config, values, rows, attempt.micro_batch_size)
+    end_to_end = values.stage in SUPERVISED and lays_end_to_end(config, values, rows, attempt.micro_batch_size)
     of_stage = stage_arguments(values, tokenizer.pad_token_id, end_to_end=end_to_end)
-    arguments = {**_arguments(job, resources, folder, attempt.micro_batch_size), **of_stage}
+    told = arguments_class(**{**_arguments(job, resources, folder, attempt.micro_batch_size), **of_stage})
+    if resources.fsdp and told.use_cpu:
+        shard_on_cpu()
+    model = load_model(folder.llm_path, values, tokenizer.pad_token_id)
     guard = DivergenceGuard(model.config.vocab_size if values.stage in SUPERVISED else None)
     trainer: Trainer = trainer_class(
         model=model,
-        args=arguments_class(**arguments),
+        args=told,
         train_dataset=rows,
         eval_dataset=_validation(folder, values),
         processing_class=tokenizer,
@@ -226,6 +230,8 @@ def _trainer(job: FinetuneJob, resources: Resources, folder: JobFolder, attempt:
     # Progress says the same, as JSON.
     trainer.remove_callback(PrinterCallback)
     use_own_optimizer(trainer, values)
+    if resources.fsdp:
+        keep_digits(trainer)
     return trainer
 
 

@@ -2,65 +2,29 @@
 
 from __future__ import annotations
 
-import json
 import os
-import shutil
 import signal
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
-from safetensors.torch import load_file
 from transformers import AutoTokenizer, GenerationConfig
 
 from dtx_tasks.entrypoints.failures import failure
 from dtx_tasks.launch import Ending, ending_of, is_blocked, is_finished
-from tests.recipes.world import QUICK, processes_of
+from tests.recipes.world import QUICK, attempts, finish, forget, last_step, losses, processes_of, trainers, weights
 from tests.running import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from dtx_tasks.launch import LocalProcess
     from tests.recipes.world import Trial
 
 pytestmark = pytest.mark.process
 
 WILD = {"name": "wild", "finetuning_type": "full", "learning_rate": 1.0, "max_steps": 60, "logging_steps": 1, "global_batch_size": 4, "max_grad_norm": 0.0}
 LONG = {**QUICK, "name": "long", "max_steps": 40, "save_steps": 5}
-
-
-def finish(process: LocalProcess) -> int:
-    """Reads a process to its end; its exit code, and on the test's output what it said."""
-    for line in process.lines():
-        print(line)
-    return process.wait()
-
-
-def weights(trial: Trial) -> dict[str, torch.Tensor]:
-    """The adapter that the first job of a trial ended with."""
-    return load_file(f"{trial.job_folder()}/checkpoint/adapter_model.safetensors")
-
-
-def losses(trial: Trial) -> dict[int, float]:
-    """Loss by step; a step that was done again counts as it was done last."""
-    return {event["step"]: event["loss"] for event in trial.events() if event["event"] == "step"}
-
-
-def last_step(trial: Trial) -> int:
-    """The last step that training told of."""
-    return max([0, *losses(trial)])
-
-
-def attempts(trial: Trial) -> list[dict[str, Any]]:
-    """Every attempt at the first job, oldest first."""
-    return [json.loads(path.read_text()) for path in sorted(Path(f"{trial.job_folder()}/attempts").glob("*.json"))]
-
-
-def trainers(trial: Trial) -> list[Any]:
-    """Living processes that train the trial's first pack."""
-    return [process for process in processes_of(trial.uris.packs[0]) if "dtx_tasks.train" in process.cmdline()]
 
 
 def test_one_of_two_jobs_in_a_pack_diverges_and_the_other_is_trained_and_scored(trial: Callable[..., Trial]) -> None:
@@ -102,11 +66,6 @@ def test_a_killed_training_continues_and_ends_as_if_nothing_had_happened(trial: 
     assert {name: torch.equal(value, expected_weights[name]) for name, value in weights(whole).items()} == dict.fromkeys(expected_weights, True)
 
 
-def forget(trial: Trial) -> None:
-    """Removes what the first job of a trial left behind."""
-    shutil.rmtree(trial.job_folder())
-
-
 def spoil_a_newer_checkpoint(trial: Trial) -> None:
     """Leaves a checkpoint behind that was killed while it was written: its state is there, its weights are cut off."""
     work = Path(f"{trial.job_folder()}/scratch")
@@ -144,27 +103,6 @@ def test_sigterm_leaves_a_checkpoint_and_no_process(trial: Callable[..., Trial])
     assert process.wait() == 75
     assert processes_of(made.uris.packs[0]) == []
     assert attempts(made)[-1]["reached_step"] >= 3
-
-
-def test_two_processes_learn_what_one_learns(trial: Callable[..., Trial]) -> None:
-    """The number of processes changes nothing about the result: same rows in every step, same losses."""
-    alone = trial(groups=[QUICK], name="alone")
-    assert finish(alone.process("train", alone.uris.packs[0])) == 0
-    expected = losses(alone)
-    forget(alone)
-    together = trial(groups=[QUICK], resources={"processes": 2, "cpus": 1})
-    assert together.plan.jobs[0].job_id == alone.plan.jobs[0].job_id
-    assert finish(together.process("train", together.uris.packs[0])) == 0
-    assert losses(together) == pytest.approx(expected, rel=1e-5)
-
-
-@pytest.mark.parametrize("strategy", [pytest.param("zero2"), pytest.param("zero3", marks=pytest.mark.slow)])
-def test_deepspeed_is_one_key(trial: Callable[..., Trial], needs_compiler: None, strategy: str) -> None:
-    """ZeRO trains the same job over two processes, and what it writes is an ordinary checkpoint."""
-    made = trial(groups=[{**QUICK, "learning_rate": 2e-3 if strategy == "zero2" else 1e-3}], resources={"processes": 2, "cpus": 1, "deepspeed": strategy})
-    assert finish(made.process("train", made.uris.packs[0])) == 0
-    assert losses(made)[4] < losses(made)[1]
-    assert all(value.numel() for value in weights(made).values())
 
 
 def test_a_checkpoint_is_in_hugging_face_layout(trial: Callable[..., Trial]) -> None:

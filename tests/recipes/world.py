@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import psutil
+import torch
+from safetensors.torch import load_file
 
 from dtx_tasks.entrypoints.documents import PlanUris, note_run, write_plan
 from dtx_tasks.entrypoints.planning import plan_document
@@ -112,3 +115,40 @@ def processes_of(marker: str) -> list[psutil.Process]:
         except psutil.NoSuchProcess:
             continue
     return found
+
+
+def finish(process: LocalProcess) -> int:
+    """Reads a process to its end; its exit code, and on the test's output what it said."""
+    for line in process.lines():
+        print(line)
+    return process.wait()
+
+
+def weights(trial: Trial) -> dict[str, torch.Tensor]:
+    """The adapter that the first job of a trial ended with."""
+    return load_file(f"{trial.job_folder()}/checkpoint/adapter_model.safetensors")
+
+
+def losses(trial: Trial) -> dict[int, float]:
+    """Loss by step; a step that was done again counts as it was done last."""
+    return {event["step"]: event["loss"] for event in trial.events() if event["event"] == "step"}
+
+
+def last_step(trial: Trial) -> int:
+    """The last step that training told of."""
+    return max([0, *losses(trial)])
+
+
+def attempts(trial: Trial) -> list[dict[str, Any]]:
+    """Every attempt at the first job, oldest first."""
+    return [json.loads(path.read_text()) for path in sorted(Path(f"{trial.job_folder()}/attempts").glob("*.json"))]
+
+
+def trainers(trial: Trial) -> list[Any]:
+    """Living processes that train the trial's first pack."""
+    return [process for process in processes_of(trial.uris.packs[0]) if "dtx_tasks.train" in process.cmdline()]
+
+
+def forget(trial: Trial) -> None:
+    """Removes what the first job of a trial left behind."""
+    shutil.rmtree(trial.job_folder())

@@ -31,7 +31,7 @@ def test_every_example_experiment_loads(path: Path) -> None:
 
 def test_every_yaml_is_of_a_known_kind() -> None:
     """A YAML in a folder that nothing loads would be checked by nobody."""
-    known = {"models", "datasets", "hyperparameters", "scorings", "experiments", "backends", "pods"}
+    known = {"models", "datasets", "hyperparameters", "scorings", "experiments", "backends", "pods", "accelerate"}
     assert {path.relative_to(CONFIG).parts[0] for path in CONFIG.rglob("*.y*ml")} <= known
 
 

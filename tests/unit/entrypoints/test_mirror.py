@@ -90,12 +90,14 @@ def test_checkpoint_of_two_machines_needs_both_parts(bucket: str) -> None:
     assert {path.name for path in workplace(f"{job}/scratch/checkpoint-50").iterdir()} == {"rank-0.bin", "rank-1.bin"}
 
 
-def test_checkpoint_of_other_resources_does_not_count(bucket: str) -> None:
-    """Optimiser states fit no other number of processes."""
+def test_checkpoint_of_other_resources_does_not_count(bucket: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Optimiser states fit no other number of processes, nor another way to shard; the log says so."""
     job = f"{bucket}/jobs/a"
     write_checkpoint(job, 50)
     mirror(job).sync()
-    assert last_step(f"{job}/scratch", Resources(processes=2)) == 0
+    assert last_step(f"{job}/scratch", Resources(fsdp=True)) == 0
+    assert resume(job, Resources(processes=2)) == 0
+    assert "Checkpoints of 1 processes, no sharding are left out: 2 processes, no sharding cannot read them." in capsys.readouterr().out
 
 
 def test_damaged_checkpoint_is_not_resumed_from(bucket: str) -> None:

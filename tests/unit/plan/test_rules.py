@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from dtx_tasks.plan import Case, advice, broken_rules
-from dtx_tasks.plan.rules import MISSING_OPTIMIZERS, RULES
+from dtx_tasks.plan import Case, advice, broken_resources, broken_rules
+from dtx_tasks.plan.rules import MISSING_OPTIMIZERS, RULES, UNSHARDED
 from dtx_tasks.spec import Hyperparameters, Resources, Target
 
 CPU = Target(accelerator="none")
@@ -15,6 +15,7 @@ GPU = Target(accelerator="cuda", count=1, memory_gib=80, compute_capability=8.0)
 QUANTISED = {"quantization_bit": 4}
 HQQ = {**QUANTISED, "quantization_method": "hqq"}
 ZERO3 = {"processes": 2, "deepspeed": "zero3"}
+FSDP = {"processes": 2, "fsdp": True}
 FULL = {"finetuning_type": "full"}
 PISSA = {"init_lora_weights": "pissa"}
 
@@ -25,18 +26,25 @@ BROKEN: list[tuple[dict[str, Any], dict[str, Any], Target | None, str]] = [
     ({**QUANTISED, **FULL}, {}, None, ".quantization_bit: weights of 4 bits cannot be trained"),
     ({**HQQ, "stage": "rm"}, {}, None, ".quantization_method: HQQ quantises the new head"),
     ({**QUANTISED, "stage": "rm"}, {}, None, ".compute_type: the head of a reward model on quantised weights is kept in bf16"),
-    ({"quantization_bit": 8}, ZERO3, None, ".quantization_bit: weights of 8 bits cannot be sharded by ZeRO-3"),
+    ({"quantization_bit": 8}, FSDP, None, ".quantization_bit: weights of 8 bits cannot be sharded"),
+    ({"quantization_bit": 8}, ZERO3, None, ".quantization_bit: weights of 8 bits cannot be sharded"),
+    (HQQ, FSDP, None, ".quantization_method: HQQ's weights cannot be sharded"),
     (HQQ, ZERO3, None, ".quantization_method: HQQ's weights cannot be sharded"),
     ({**QUANTISED, **PISSA}, {}, None, ".init_lora_weights: pissa takes adapters out of the base's own weights"),
     ({**PISSA, "stage": "dpo"}, {}, None, ".init_lora_weights: pissa changes the base, which dpo compares with"),
     ({**PISSA, "stage": "rm"}, {}, None, ".init_lora_weights: pissa is turned back into an ordinary adapter at the end, which PEFT cannot do"),
+    (PISSA, FSDP, None, ".init_lora_weights: pissa is turned back into an ordinary adapter at the end, for which"),
     (PISSA, ZERO3, None, ".init_lora_weights: pissa is turned back into an ordinary adapter at the end, for which"),
     ({"finetuning_type": "prefix_tuning"}, ZERO3, None, ".finetuning_type: ranks wait for each other for ever"),
+    ({"finetuning_type": "prompt_tuning"}, FSDP, None, ".finetuning_type: PEFT finds no whole embeddings"),
     ({"finetuning_type": "p_tuning", "stage": "orpo"}, {}, None, ".finetuning_type: TRL's orpo does not know"),
     ({"finetuning_type": "prompt_tuning", "packing": True}, {}, None, ".packing: learned tokens stand in front of a block"),
     ({"finetuning_type": "prefix_tuning", "gradient_checkpointing": True}, {}, None, ".gradient_checkpointing: a learned prefix is lost"),
     ({"optim": "galore_adamw"}, {}, None, ".optim: galore_adamw projects the gradients of whole weights, and lora has none"),
     ({**FULL, "optim": "apollo_adamw"}, {"processes": 2, "deepspeed": "zero2"}, None, ".optim: apollo_adamw does not find its gradients"),
+    ({**FULL, "optim": "galore_adamw"}, FSDP, None, ".optim: the projections of galore_adamw cannot be saved"),
+    ({"optim": "adamw_8bit"}, FSDP, None, ".optim: adamw_8bit is bitsandbytes', which does not know the shards"),
+    *(({"optim": name}, FSDP, None, f".optim: {name} mixes whole tensors with the shards") for name in UNSHARDED),
     ({**FULL, "optim": "galore_adamw_layerwise"}, {}, None, ".optim: galore_adamw_layerwise takes its step inside the backward pass: it cannot accumulate"),
     ({**FULL, "optim": "lomo"}, {"processes": 2}, None, ".optim: lomo takes its step inside the backward pass"),
     *(({"optim": name}, {}, None, f".optim: {name} needs {what}") for name, what in MISSING_OPTIMIZERS.items()),
@@ -61,6 +69,8 @@ BROKEN: list[tuple[dict[str, Any], dict[str, Any], Target | None, str]] = [
 WORKING: list[tuple[dict[str, Any], dict[str, Any], Target | None]] = [
     ({}, {}, CPU),
     ({**QUANTISED}, ZERO3, GPU),
+    ({**QUANTISED}, FSDP, GPU),
+    ({"loraplus_lr_ratio": 16.0}, FSDP, None),
     ({**HQQ}, {}, None),
     ({**QUANTISED, "stage": "rm", "compute_type": "bf16"}, {}, None),
     ({**PISSA, "stage": "orpo"}, {}, None),
@@ -94,6 +104,21 @@ def test_what_does_not_work_is_refused(values: dict[str, Any], resources: dict[s
 def test_what_works_is_not_refused(values: dict[str, Any], resources: dict[str, Any], target: Target | None) -> None:
     """The neighbours of what is refused."""
     assert told(values, resources, target) == []
+
+
+def test_resources_that_do_not_go_together_are_refused() -> None:
+    """Each with what to leave out; whatever is trained."""
+    assert [mistake.text("e.yaml") for mistake in broken_resources(Resources(processes=2, fsdp=True, deepspeed="zero2"))] == [
+        "e.yaml: resources.fsdp: DeepSpeed shards the same. Leave resources.fsdp or resources.deepspeed out."
+    ]
+    assert [mistake.text("e.yaml") for mistake in broken_resources(Resources(fsdp=True))] == [
+        "e.yaml: resources.fsdp: one process has nobody to share with. Set processes: 2 or more, or leave fsdp out."
+    ]
+    assert [mistake.text("e.yaml") for mistake in broken_resources(Resources(offload=True))] == [
+        "e.yaml: resources.offload: only what DeepSpeed shards is offloaded. Set deepspeed: zero2 or zero3, or leave offload out."
+    ]
+    assert list(broken_resources(Resources(deepspeed="zero3", offload=True))) == []
+    assert list(broken_resources(Resources(nodes=2, fsdp=True))) == []
 
 
 def test_every_rule_is_broken_by_a_case() -> None:

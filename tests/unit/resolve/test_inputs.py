@@ -111,6 +111,13 @@ def test_processes_that_do_not_divide_the_batch_are_told(tmp_path: Path, process
     assert told(tmp_path, resources={"processes": processes}) == [f"the experiment: resources.processes: {said}"]
 
 
+def test_resources_that_do_not_go_together_are_told_once(tmp_path: Path) -> None:
+    """However many groups there are."""
+    said = "only what DeepSpeed shards is offloaded. Set deepspeed: zero2 or zero3, or leave offload out."
+    matrix = make_matrix(hyperparameters=["quick", {"name": "other"}])
+    assert told(tmp_path, resources={"offload": True}, matrix=matrix) == [f"the experiment: resources.offload: {said}"]
+
+
 @pytest.mark.parametrize(("template", "is_refused"), [("glm4", True), ("chatml", False), ("tokenizer", False)])
 def test_learning_questions_behind_answers_without_an_end_is_told(tmp_path: Path, template: str, is_refused: bool) -> None:
     """The model would learn to write the next question itself."""
