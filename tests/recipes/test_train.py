@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
+from peft import PeftModel
 from safetensors.torch import load_file
-from transformers import AutoTokenizer, GenerationConfig
+from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
 from dtx_tasks.entrypoints.failures import failure
+from dtx_tasks.fetch.export import export
 from dtx_tasks.launch import Ending, ending_of, is_blocked, is_finished
 from tests.recipes.world import QUICK, processes_of
 from tests.running import until
@@ -180,3 +182,22 @@ def test_a_checkpoint_is_in_hugging_face_layout(trial: Callable[..., Trial]) -> 
     card = (folder / "README.md").read_text()
     assert card.startswith("---\nbase_model: tiny\n")
     assert "library_name: peft" in card
+
+
+def test_an_exported_adapter_computes_what_it_does_on_its_base(trial: Callable[..., Trial], tmp_path: Path) -> None:
+    """Plain transformers loads the merged folder, with no adapter left; logits are equal, and answers end where they were learned to end."""
+    made = trial(groups=[QUICK], name="alone")
+    if not is_finished("train", made.uris.packs[0]):
+        assert finish(made.process("train", made.uris.packs[0])) == 0
+    job, folder = made.plan.jobs[0], tmp_path / "merged"
+    export(job.job_id, folder, made.layout)
+    assert not (folder / "adapter_config.json").exists()
+    assert "library_name: transformers" in (folder / "README.md").read_text()
+    merged = AutoModelForCausalLM.from_pretrained(folder)
+    base = AutoModelForCausalLM.from_pretrained(f"{made.layout.llm(job.llm.llm_id)}/files")
+    rows = AutoTokenizer.from_pretrained(folder).apply_chat_template([{"role": "user", "content": "3: rice?"}], return_tensors="pt", return_dict=True)
+    before = base(**rows).logits
+    expected = PeftModel.from_pretrained(base, f"{made.job_folder()}/checkpoint")(**rows).logits
+    assert torch.allclose(merged(**rows).logits, expected, atol=1e-4)
+    assert not torch.allclose(before, expected, atol=1e-3)
+    assert merged.generation_config.eos_token_id == GenerationConfig.from_pretrained(f"{made.job_folder()}/checkpoint").eos_token_id
