@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dtx_tasks.plan import CODE_VERSIONS
-from dtx_tasks.records import FetchedLLM, Layout, LLMCheckpoint, PreparedDataset
+from dtx_tasks.records import VALIDATION_FILE, FetchedLLM, Layout, LLMCheckpoint, PreparedDataset
+from dtx_tasks.spec import follows_validation
 from dtx_tasks.storage import read_record, verify
 
 if TYPE_CHECKING:
@@ -20,7 +21,8 @@ def inputs_of(job: FinetuneJob, layout: Layout) -> dict[str, str] | None:
     if prepared is None or base is None or (job.reward and reward is None):
         return None
     judged = {"reward": reward.digest} if reward else {}
-    return {"train": prepared.train_digest, "llm": base.digest, "llm_id": job.llm.llm_id, **judged}
+    measured = {"validation": entry.sha256 for entry in prepared.files if entry.path == VALIDATION_FILE} if follows_validation(job.hyperparameters) else {}
+    return {"train": prepared.train_digest, "llm": base.digest, "llm_id": job.llm.llm_id, **judged, **measured}
 
 
 def trained(job: FinetuneJob, layout: Layout) -> LLMCheckpoint | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,17 +13,15 @@ from peft import PeftModel
 
 from dtx_tasks.plan.methods import METHODS, trained, values_of
 from dtx_tasks.plan.rules import KINDS_OF_STAGES
-from dtx_tasks.records import Attempt, Layout
 from dtx_tasks.score.load import load_checkpoint
-from dtx_tasks.spec import ADAPTERS, REINFORCED, Hyperparameters, Resources
-from dtx_tasks.train.job import JobFolder, train_job
+from dtx_tasks.spec import ADAPTERS, REINFORCED, Hyperparameters
 from dtx_tasks.train.model import load_model
-from tests.recipes.world import Trial, make_trial
+from tests.recipes.world import Trial, make_trial, train
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from dtx_tasks.records import FinetuneJob
+    from dtx_tasks.train.job import JobFolder
 
 WORDS = ("apple", "pear", "tea", "rice")
 ALWAYS = {
@@ -91,14 +88,6 @@ def reward(prepared: Callable[[str, dict[str, Any]], Trial], tmp_path_factory: p
     """A reward model that `rm` made, as an adapter."""
     made = prepared("preferences", {"stage": "rm", "max_steps": 4, "global_batch_size": 4})
     return train(made.plan.jobs[0], made.layout, tmp_path_factory.mktemp("reward")).final
-
-
-def train(job: FinetuneJob, layout: Layout, work: Path) -> JobFolder:
-    """Trains a job in this process."""
-    folder = replace(JobFolder.of(layout, job, True, 0), uri=str(work))
-    folder.work.mkdir(parents=True, exist_ok=True)
-    train_job(job, Resources(), folder, Attempt(number=1, run_key="r", micro_batch_size=4, started_from_step=0, reached_step=0, error_class=""))
-    return folder
 
 
 COMBINATIONS = [pytest.param(*pair, marks=[] if pair in ALWAYS else [pytest.mark.slow]) for pair in trained()]
