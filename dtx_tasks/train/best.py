@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from transformers import TrainerCallback
 
+from dtx_tasks.train.encoder import load_encoder
+
 if TYPE_CHECKING:
     from transformers import Trainer, TrainerControl, TrainerState, TrainingArguments
 
@@ -37,3 +39,4 @@ def load_best(trainer: Trainer) -> None:
     if 0 < (trainer.state.best_global_step or 0) < trainer.state.global_step:
         # TrainingArguments.load_best_model_at_end wants save_steps to be a multiple of eval_steps (transformers 5.23); KeepBest does not.
         trainer._load_best_model()  # noqa: SLF001
+        load_encoder(trainer.model, Path(trainer.state.best_model_checkpoint))

@@ -30,6 +30,7 @@ from dtx_tasks.train.best import KeepBest, load_best
 from dtx_tasks.train.card import model_card
 from dtx_tasks.train.checkpoint import writer
 from dtx_tasks.train.conversion import begin_conversion
+from dtx_tasks.train.encoder import KeepEncoder
 from dtx_tasks.train.model import load_model
 from dtx_tasks.train.optimizer import projected_modules, use_own_optimizer
 from dtx_tasks.train.outcome import Outcome
@@ -224,7 +225,8 @@ def _trainer(job: FinetuneJob, resources: Resources, folder: JobFolder, attempt:
         eval_dataset=validation,
         processing_class=tokenizer,
         peft_config=adapter_config(values, model, str(folder.llm_path)),
-        callbacks=[progress, guard, *best, SaveByClock(values.save_minutes), stop],
+        # The encoder first: Progress vouches for all that a checkpoint holds.
+        callbacks=[KeepEncoder(), progress, guard, *best, SaveByClock(values.save_minutes), stop],
         **({"reward_funcs": str(folder.reward_path)} if values.stage in REINFORCED else {}),
     )
     # Progress says the same, as JSON.

@@ -105,6 +105,19 @@ def test_best_checkpoint_outlives_newer_ones_and_a_retry(contradicted: Path, tmp
     assert (last_step(scratch, Resources()), last_step(scratch, Resources(), with_best=True)) == (20, 0)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["p_tuning", "prefix_tuning", "prompt_tuning", "ia3"])
+def test_resumed_adapter_equals_one_that_was_never_interrupted(contradicted: Path, method: str, tmp_path: Path) -> None:
+    """Whatever it is that learns: p-tuning's tokens come from a network that has to be kept too."""
+    made = planned(contradicted, finetuning_type=method)
+    whole = train(made.plan.jobs[0], made.layout, tmp_path)
+    expected = weights(whole.final)
+    again = train(made.plan.jobs[0], made.layout, tmp_path, started_from_step=16)
+    found = weights(again.final)
+    assert found.keys() == expected.keys()
+    assert all(torch.allclose(value, expected[name], rtol=1e-5) for name, value in found.items())
+
+
 def test_last_weights_count_where_nobody_asks_for_the_best(contradicted: Path, tmp_path: Path) -> None:
     """The validation loss is told all the same, with its perplexity, and that of the end in the card."""
     made = planned(contradicted)

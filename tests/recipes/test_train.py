@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import resource
 import shutil
 import signal
 from pathlib import Path
@@ -76,6 +78,7 @@ def test_one_of_two_jobs_in_a_pack_diverges_and_the_other_is_trained_and_scored(
     found = failure("train", wild.job_id, pack, made.layout)
     assert found is not None
     assert (found.error_class, found.is_final) == ("DivergedError", True)
+    assert re.match(r"The loss .* at step \d+\. The last good values: loss .*, gradient norm .*, learning rate 1 at step \d+\.$", found.message)
     assert made.result(wild) is None
     assert made.result(quick) is not None
     assert made.here("score", made.uris.packs[0]) == 0
@@ -146,6 +149,38 @@ def test_sigterm_leaves_a_checkpoint_and_no_process(trial: Callable[..., Trial])
     assert process.wait() == 75
     assert processes_of(made.uris.packs[0]) == []
     assert attempts(made)[-1]["reached_step"] >= 3
+
+
+@pytest.mark.slow
+def test_one_rank_is_told_to_stop_and_both_stop_at_the_same_step(trial: Callable[..., Trial]) -> None:
+    """They agree on a step, whose checkpoint holds the random states of both; the exit code is 75, and the next attempt goes on from there."""
+    group = {**LONG, "learning_rate": 2.5e-3, "max_steps": 300, "save_steps": 300}
+    made = trial(groups=[group], resources={"processes": 2, "cpus": 1})
+    process = made.process("train", made.uris.packs[0])
+    until(lambda: last_step(made) >= 3 and len(trainers(made)) == 2, "two ranks are training")
+    trainers(made)[1].send_signal(signal.SIGTERM)
+    assert finish(process) == 75
+    (attempt,) = attempts(made)
+    assert (attempt["error_class"], attempt["reached_step"]) == ("PreemptedError", last_step(made))
+    checkpoint = Path(f"{made.job_folder()}/scratch/checkpoint-{attempt['reached_step']}")
+    assert {"rng_state_0.pth", "rng_state_1.pth", "complete-0.json"} <= {path.name for path in checkpoint.iterdir()}
+
+
+@pytest.mark.slow
+def test_what_does_not_fit_into_memory_is_told_with_what_was_asked_for(trial: Callable[..., Trial], world: Path) -> None:
+    """The allocator's own refusal, under a limit of 64 GiB: attention to rows of 300,000 tokens wants more; the exit code is 77."""
+    row = json.dumps({"instruction": "tea " * 300_000, "output": "no"})
+    (world / "endless.jsonl").write_text(f"{row}\n" * 2)
+    data = {"name": "endless", "train": "endless.jsonl", "validation": "words.validation.jsonl", "test": "words.test.jsonl"}
+    group = {"name": "endless", "max_steps": 1, "global_batch_size": 2, "cutoff_len": 300_000, "flash_attn": "eager"}
+    matrix = {"llms": [{"name": "tiny", "source": "made:tiny-test"}], "datasets": [data], "hyperparameters": [group]}
+    made = trial(matrix=matrix).ready()
+    process = made.process("train", made.uris.packs[0])
+    resource.prlimit(process.pid, resource.RLIMIT_AS, (64 << 30, 64 << 30))
+    assert finish(process) == 77
+    found = failure("train", made.plan.jobs[0].job_id, made.plan.packs[0], made.layout)
+    assert found is not None
+    assert re.match(r"Out of memory with 2 rows of at most 300000 tokens in one pass: .*tried to allocate \d+ bytes", found.message)
 
 
 def test_two_processes_learn_what_one_learns(trial: Callable[..., Trial]) -> None:
