@@ -23,6 +23,7 @@ MEASURED = ("pt", "sft", "rm", "dpo", "kto", "orpo", "simpo")
 REINFORCED = ("rloo", "grpo")
 """Stages that learn from their own answers."""
 
+
 def follows_validation(values: Hyperparameters) -> bool:
     """Whether the validation loss decides what a job's model is: its rows, and when it is measured, are part of the job then."""
     return values.stage in MEASURED and (values.load_best_model_at_end or values.lr_scheduler_type == "reduce_lr_on_plateau")

@@ -38,5 +38,5 @@ def load_best(trainer: Trainer) -> None:
     """
     if 0 < (trainer.state.best_global_step or 0) < trainer.state.global_step:
         # TrainingArguments.load_best_model_at_end wants save_steps to be a multiple of eval_steps (transformers 5.23); KeepBest does not.
-        trainer._load_best_model()  # noqa: SLF001
+        trainer._load_best_model()
         load_encoder(trainer.model, Path(trainer.state.best_model_checkpoint))

@@ -20,9 +20,12 @@ def inputs_of(job: FinetuneJob, layout: Layout) -> dict[str, str] | None:
     reward = read_record(f"{layout.llm(job.reward.llm_id)}/fetched.json", FetchedLLM) if job.reward else None
     if prepared is None or base is None or (job.reward and reward is None):
         return None
-    judged = {"reward": reward.digest} if reward else {}
-    measured = {"validation": entry.sha256 for entry in prepared.files if entry.path == VALIDATION_FILE} if follows_validation(job.hyperparameters) else {}
-    return {"train": prepared.train_digest, "llm": base.digest, "llm_id": job.llm.llm_id, **judged, **measured}
+    found = {"train": prepared.train_digest, "llm": base.digest, "llm_id": job.llm.llm_id}
+    if reward:
+        found["reward"] = reward.digest
+    if follows_validation(job.hyperparameters):
+        found["validation"] = next((entry.sha256 for entry in prepared.files if entry.path == VALIDATION_FILE), "")
+    return found
 
 
 def trained(job: FinetuneJob, layout: Layout) -> LLMCheckpoint | None:

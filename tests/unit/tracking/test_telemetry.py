@@ -53,6 +53,7 @@ class Collector:
 
     @property
     def address(self) -> str:
+        """Without a path."""
         return f"http://127.0.0.1:{self.server.server_address[1]}"
 
     def points(self) -> dict[str, list[tuple[float, float]]]:
