@@ -125,7 +125,7 @@ OWN = ("loss", "learning_rate", "grad_norm", "epoch", "num_input_tokens_seen", "
 
 
 def _is_of_the_model(name: str, value: Any) -> bool:
-    return isinstance(value, int | float) and name.removeprefix("eval_") not in OWN
+    return isinstance(value, int | float) and not name.startswith("train_") and name.removeprefix("eval_") not in OWN
 
 
 class DivergenceGuard(TrainerCallback):  # type: ignore[misc]

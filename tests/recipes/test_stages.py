@@ -39,6 +39,14 @@ ALWAYS = {
 }
 """A cross-section for every run of the tests: each stage, and each way to load and to save."""
 
+TOLD = {
+    **dict.fromkeys(("pt", "sft"), "mean_token_accuracy"),
+    "rm": "accuracy",
+    **dict.fromkeys(("dpo", "kto", "orpo", "simpo"), "rewards/margins"),
+    **dict.fromkeys(("rloo", "grpo"), "reward"),
+}
+"""A figure that a stage tells of beside its loss."""
+
 SLOW_LEARNERS = {"ia3": 5e-2, "prompt tuning": 5e-2, "prefix tuning": 1e-2, "p-tuning": 1e-2}
 """Methods that learn little need a higher rate to show it in a few steps."""
 
@@ -108,7 +116,10 @@ def test_stage_is_trained_by_a_method(
     job = made.plan.jobs[0]
     before = remembered_logits(monkeypatch)
     folder = train(job, made.layout, tmp_path)
-    losses = [event["loss"] for event in map(json.loads, Path(folder.events_uri).read_text().splitlines()) if event["event"] == "step"]
+    steps = [event for event in map(json.loads, Path(folder.events_uri).read_text().splitlines()) if event["event"] == "step"]
+    assert TOLD[stage] in steps[-1]["metrics"]
+    assert steps[-1]["tokens_per_s"] > 0
+    losses = [event["loss"] for event in steps]
     assert len(losses) == job.num_steps
     if stage not in REINFORCED:
         assert sum(losses[-2:]) < sum(losses[:2])

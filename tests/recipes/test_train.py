@@ -157,8 +157,11 @@ def test_one_rank_is_told_to_stop_and_both_stop_at_the_same_step(trial: Callable
     group = {**LONG, "learning_rate": 2.5e-3, "max_steps": 300, "save_steps": 300}
     made = trial(groups=[group], resources={"processes": 2, "cpus": 1})
     process = made.process("train", made.uris.packs[0])
-    until(lambda: last_step(made) >= 3 and len(trainers(made)) == 2, "two ranks are training")
-    trainers(made)[1].send_signal(signal.SIGTERM)
+    until(lambda: last_step(made) >= 3, "both ranks are training")
+    # The launcher names the module too.
+    ranks = [found for found in trainers(made) if "--module" not in found.cmdline()]
+    assert len(ranks) == 2
+    ranks[1].send_signal(signal.SIGTERM)
     assert finish(process) == 75
     (attempt,) = attempts(made)
     assert (attempt["error_class"], attempt["reached_step"]) == ("PreemptedError", last_step(made))
@@ -202,6 +205,50 @@ def test_deepspeed_is_one_key(trial: Callable[..., Trial], needs_compiler: None,
     assert finish(made.process("train", made.uris.packs[0])) == 0
     assert losses(made)[4] < losses(made)[1]
     assert all(value.numel() for value in weights(made).values())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("strategy", ["zero2", "zero3", None])
+def test_two_processes_end_with_the_best_step(trial: Callable[..., Trial], world: Path, needs_compiler: None, strategy: str | None) -> None:
+    """Every rank loads it; the weights of the end are those of its checkpoint, which validation rows that say something else leave behind."""
+    (world / "contradicted.jsonl").write_text("".join(json.dumps({"instruction": f"{number}?", "output": "苹果"}) + "\n" for number in range(8)))
+    (world / "learned.jsonl").write_text("".join(json.dumps({"instruction": f"{number}?", "output": "tea"}) + "\n" for number in range(8)))
+    data = {"name": "rows", "train": "learned.jsonl", "validation": "contradicted.jsonl", "test": "words.test.jsonl"}
+    group = {
+        "name": "best",
+        "max_steps": 16,
+        "learning_rate": 2e-2,
+        "global_batch_size": 4,
+        "logging_steps": 4,
+        "eval_steps": 2,
+        "load_best_model_at_end": True,
+    }
+    matrix = {"llms": [{"name": "tiny", "source": "made:tiny-test"}], "datasets": [data], "hyperparameters": [{**group, "lora_rank": 4 if strategy else 5}]}
+    made = trial(
+        matrix=matrix, resources={"processes": 2, "cpus": 1, **({"deepspeed": strategy} if strategy else {})}, allow_leakage="the test scores nothing"
+    ).ready()
+    shutil.rmtree(made.job_folder(), ignore_errors=True)
+    assert finish(made.process("train", made.uris.packs[0])) == 0
+    found = {event["step"]: event["loss"] for event in made.events() if event["event"] == "validation"}
+    record = made.result()
+    assert record is not None
+    assert found[record.best_step] == min(found.values()) == pytest.approx(record.validation_loss, rel=1e-6)
+    assert record.best_step < 16
+    assert loss_of(made, "contradicted.jsonl", world) == pytest.approx(record.validation_loss, rel=0.05)
+
+
+def loss_of(made: Trial, name: str, world: Path) -> float:
+    """The mean loss of what the first job ended with on the answers of a file of equal rows' length."""
+    folder = f"{made.job_folder()}/checkpoint"
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(f"{made.layout.llm(made.plan.jobs[0].llm.llm_id)}/files"), folder)
+    total = []
+    for row in map(json.loads, (world / name).read_text().splitlines()):
+        turns = [{"role": "user", "content": row["instruction"]}, {"role": "assistant", "content": row["output"]}]
+        chat = tokenizer.apply_chat_template(turns, return_dict=True, return_assistant_tokens_mask=True, return_tensors="pt")
+        labels = chat["input_ids"].masked_fill(chat["assistant_masks"] == 0, -100)
+        total.append(model(input_ids=chat["input_ids"], labels=labels).loss.item())
+    return sum(total) / len(total)
 
 
 def test_a_checkpoint_is_in_hugging_face_layout(trial: Callable[..., Trial]) -> None:

@@ -21,6 +21,7 @@ PISSA = {"init_lora_weights": "pissa"}
 BROKEN: list[tuple[dict[str, Any], dict[str, Any], Target | None, str]] = [
     ({"stage": "ppo"}, {}, None, ".stage: PPO is gone from TRL"),
     ({"load_best_model_at_end": True}, {}, None, ".load_best_model_at_end: the best step is the one of the lowest validation loss, which is not measured"),
+    ({"load_best_model_at_end": True, "eval_steps": 9}, {"nodes": 2}, None, ".load_best_model_at_end: the weights of an earlier step are on the first"),
     ({"use_unsloth": True}, {}, None, ".use_unsloth: unsloth requires trl 1.15"),
     ({**QUANTISED, "quantization_method": "eetq"}, {}, None, ".quantization_method: transformers 5 loads EETQ by kernels"),
     ({**QUANTISED, **FULL}, {}, None, ".quantization_bit: weights of 4 bits cannot be trained"),
