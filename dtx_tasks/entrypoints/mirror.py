@@ -43,7 +43,7 @@ def resume(job_uri: str, resources: Resources, *, with_best: bool = False) -> in
         shutil.rmtree(workplace(f"{job_uri}/scratch"))
     while step := last_step(f"{job_uri}/scratch", resources, with_best=with_best):
         try:
-            restore(job_uri, step, resources)
+            restore(job_uri, step, resources, with_best=with_best)
             break
         except DamagedError as error:
             print(json.dumps({"event": "storage", "message": f"A checkpoint is left out: {error.message}"}), flush=True)
@@ -60,13 +60,14 @@ def forget_machine(job_uri: str) -> None:
         shutil.rmtree(workplace(job_uri), ignore_errors=True)
 
 
-def restore(job_uri: str, step: int, resources: Resources) -> None:
-    """Brings what earlier attempts left to this machine, where it is not there anyway: a checkpoint, and the best one before it.
+def restore(job_uri: str, step: int, resources: Resources, *, with_best: bool = False) -> None:
+    """Brings what earlier attempts left to this machine, where it is not there anyway, and checks it.
 
     Args:
         job_uri: The job's folder.
         step: Of the checkpoint to resume from; 0 for none.
         resources: What is to resume.
+        with_best: The best checkpoint so far is needed too.
 
     Raises:
         DamagedError: A file is missing, or its SHA-256 is another one.
@@ -74,7 +75,7 @@ def restore(job_uri: str, step: int, resources: Resources) -> None:
     place = workplace(job_uri)
     if is_remote(job_uri) and exists(f"{job_uri}/{EVENTS}") and not (place / EVENTS).exists():
         (place / EVENTS).write_bytes(read_bytes(f"{job_uri}/{EVENTS}"))
-    for needed in _with_best(job_uri, step):
+    for needed in _with_best(job_uri, step) if with_best else {step} - {0}:
         uri, folder = f"{job_uri}/scratch/checkpoint-{needed}", place / f"scratch/checkpoint-{needed}"
         files = files_of(uri, resources)
         if is_remote(job_uri) and files:
