@@ -23,7 +23,7 @@ class KeepBest(TrainerCallback):  # type: ignore[misc]
         if state.best_global_step and best.is_dir():
             state.best_model_checkpoint = str(best)
 
-    def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, metrics: dict[str, float], **_: Any) -> None:
+    def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, metrics: Any = None, **_: Any) -> None:
         """Compares with the best before; the Trainer itself does so a moment later. What the last step made is handed on anyway."""
         is_best = metrics["eval_loss"] < (math.inf if state.best_metric is None else state.best_metric)
         if is_best and state.global_step < state.max_steps:

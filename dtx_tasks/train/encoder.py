@@ -18,11 +18,11 @@ FILE = "prompt_encoder.safetensors"
 class KeepEncoder(TrainerCallback):  # type: ignore[misc]
     """Saves that network with every checkpoint, and loads it where a training goes on from one."""
 
-    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, model: PreTrainedModel, **_: Any) -> None:
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, model: Any = None, **_: Any) -> None:
         """Behind the Trainer's own loading."""
         load_encoder(model, Path(args.output_dir) / f"checkpoint-{state.global_step}")
 
-    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, model: PreTrainedModel, **_: Any) -> None:
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, model: Any = None, **_: Any) -> None:
         """Before the checkpoint is vouched for."""
         encoder = _encoder(model)
         if encoder and state.is_world_process_zero:
