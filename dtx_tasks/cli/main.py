@@ -9,14 +9,14 @@ import traceback
 import typer
 from rich.console import Console
 
-from dtx_tasks.cli import dataset, doctor, embedded, experiment, plugin, remote, resources, translate
+from dtx_tasks.cli import dataset, doctor, embedded, experiment, export, plugin, remote, resources, translate
 from dtx_tasks.cli.remote import ExperimentCancelledError
 from dtx_tasks.errors import DtxError, SpecError
 from dtx_tasks.stack import StackError
 from dtx_tasks.stack.rest import AirflowRefused, AirflowUnreachable
 
 app = typer.Typer(name="dtx", help="Batch fine-tuning of LLMs on Apache Airflow.", no_args_is_help=True, pretty_exceptions_enable=False)
-for commands in (experiment, translate, embedded, doctor, remote, plugin):
+for commands in (experiment, translate, embedded, doctor, remote, export, plugin):
     commands.add_to(app)
 resources.add_to(app, {"dataset": dataset.add_to})
 

@@ -23,6 +23,9 @@ WEIGHTS = {"plan": 4, "list_datasets": 3, "list_packs": 3, "fetch": 5, "prepare"
 """About how many seconds a task of each kind takes on 2 cores (measured with the example)."""
 
 TRAIN = "finetune.train"
+TAIL_BYTES = 16384
+"""Holds several events: only the latest one is wanted."""
+
 LIGHT = 5.0
 AT_WORK = frozenset({"running", "deferred"})
 """A task whose pod runs is deferred."""
@@ -105,7 +108,7 @@ def _unmapped(tasks: Sequence[TaskInstance], plan: ExperimentPlan) -> float:
 def _last_event(pack: Pack, root: str) -> dict[str, float] | None:
     """The latest step of the first job of a pack that is training."""
     uri = f"{Layout(root, pack.team).job(pack.jobs[0].job_id)}/events.jsonl"
-    lines, _ = read_lines(uri, -4096)
+    lines, _ = read_lines(uri, -TAIL_BYTES)
     return next((event for line in reversed(lines) if line.startswith("{") and (event := json.loads(line))["event"] == "step"), None)
 
 

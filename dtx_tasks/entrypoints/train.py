@@ -26,7 +26,7 @@ from dtx_tasks.train.outcome import Outcome
 from dtx_tasks.train.record import inputs_of, trained
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from dtx_tasks.records import FinetuneJob, Pack
     from dtx_tasks.storage import Claim
@@ -59,7 +59,7 @@ def train_pack(pack: Pack, document_uri: str, run_key: str, owner: str) -> int:
         give_orders(this.orders, this.node, {job_id: attempt.started_from_step for job_id, attempt in attempts.items()})
         if attempts:
             oom_kills = num_oom_kills()
-            mirrors = [Mirror(this.layout.job(job_id), 0, pack.resources, claims[job_id].is_mine) for job_id in attempts]
+            mirrors = [_mirror(this, job_id, claims[job_id].is_mine) for job_id in attempts]
             with published_live([_job(pack, job_id) for job_id in attempts], pack, this.layout), mirrored(mirrors):
                 exit_code = run_ranks(pack, document_uri, list(attempts), this.node)
             killed = killed_outcome(exit_code, is_out_of_memory=num_oom_kills() > oom_kills)
@@ -95,7 +95,7 @@ def _follow(this: PackRound) -> int:
     if not orders.started_from:
         return 0
     oom_kills = num_oom_kills()
-    with mirrored([Mirror(this.layout.job(job_id), this.node.rank, this.pack.resources, lambda: True) for job_id in orders.started_from]):
+    with mirrored([_mirror(this, job_id, lambda: True) for job_id in orders.started_from]):
         exit_code = run_ranks(this.pack, this.document_uri, list(orders.started_from), this.node)
     if exit_code == 0:
         return 0
@@ -128,6 +128,11 @@ def undisturbed() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, previous)
+
+
+def _mirror(this: PackRound, job_id: str, may_write: Callable[[], bool]) -> Mirror:
+    num_kept = _job(this.pack, job_id).hyperparameters.save_total_limit
+    return Mirror(this.layout.job(job_id), this.node.rank, this.pack.resources, may_write, num_kept)
 
 
 def _job(pack: Pack, job_id: str) -> FinetuneJob:
@@ -166,7 +171,7 @@ def _begin(this: PackRound, job: FinetuneJob) -> Attempt | None:
         this.fail(job, error)
         return None
     _bring_inputs(job, this.layout)
-    step = resume(folder, this.pack.resources)
+    step = resume(folder, this.pack.resources, with_best=job.hyperparameters.load_best_model_at_end)
     attempt = Attempt(
         number=earlier[-1].number + 1 if earlier else 1,
         run_key=this.run_key,
@@ -233,6 +238,8 @@ def _publish(job: FinetuneJob, outcome: Outcome, held: Claim, layout: Layout, ma
         num_steps=outcome.num_steps,
         num_trained_tokens=outcome.num_trained_tokens,
         final_loss=outcome.final_loss,
+        best_step=outcome.best_step,
+        validation_loss=outcome.validation_loss,
         num_trained_parameters=outcome.num_trained_parameters,
         num_parameters=outcome.num_parameters,
         train_s=outcome.train_s,

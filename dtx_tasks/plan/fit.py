@@ -33,7 +33,7 @@ def unfit(jobs: Iterable[tuple[str, Hyperparameters, DatasetSource]], scoring: S
     """
     told: set[tuple[str, str]] = set()
     for group, values, dataset in jobs:
-        mistake = _wrong_kind(group, values, dataset) or _wrong_metric(group, values, dataset, scoring)
+        mistake = _wrong_kind(group, values, dataset) or _unmeasured(group, values, dataset) or _wrong_metric(group, values, dataset, scoring)
         if mistake and (mistake.key_path, mistake.problem) not in told:
             told.add((mistake.key_path, mistake.problem))
             yield mistake
@@ -46,6 +46,13 @@ def _wrong_kind(group: str, values: Hyperparameters, dataset: DatasetSource) -> 
     stages = [stage for stage, kinds in KINDS_OF_STAGES.items() if dataset.kind in kinds]
     problem = f"{values.stage} of {group!r} learns from {' or '.join(wanted)}, and the Dataset {dataset.name!r} holds {dataset.kind}"
     return Mistake("jobs", problem, f"Exclude the combination, or use stage: {' or '.join(stages)}.")
+
+
+def _unmeasured(group: str, values: Hyperparameters, dataset: DatasetSource) -> Mistake | None:
+    if not values.eval_steps or "validation" in dataset.files:
+        return None
+    problem = f"eval_steps of {group!r} measures the validation loss, and the Dataset {dataset.name!r} has no validation split"
+    return Mistake("jobs", problem, "Give it one (`validation: 0.1` holds out a share), or leave eval_steps out.")
 
 
 def _wrong_metric(group: str, values: Hyperparameters, dataset: DatasetSource, scoring: Scoring) -> Mistake | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from dtx_tasks.records import EncodeOptions, digest_of
-from dtx_tasks.spec import Hyperparameters, idle
+from dtx_tasks.spec import Hyperparameters, follows_validation, idle
 from dtx_tasks.spec.hyperparameters import WITHOUT_EFFECT
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from dtx_tasks.records import DatasetSource, LLMSource
     from dtx_tasks.spec import FinetuneExperiment, Scoring
 
-CODE_VERSIONS = {"fetch": 1, "prepare": 2, "train": 1, "score": 2, "select": 1, "register": 1}
+CODE_VERSIONS = {"fetch": 2, "prepare": 2, "train": 1, "score": 2, "select": 1, "register": 1}
 """Raised by hand when a stage's code changes its result: everything it made is then made again."""
 
 
@@ -32,10 +32,11 @@ def encode_options(values: Hyperparameters) -> EncodeOptions:
 def job_id(llm: LLMSource, dataset: DatasetSource, values: Hyperparameters, seed: int, reward: LLMSource | None = None) -> str:
     """Of a FinetuneJob: base revision, the rows it learns from and how they are written, hyperparameters, seed, and the reward model by what it is.
 
-    The rows of the other splits stay out, so that a corrected test row costs no training.
+    The rows of the other splits stay out, so that a corrected test row costs no training; those of validation count where their loss decides.
     """
     base = [llm.kind, llm.revision, llm.template]
-    return digest_of(["job", CODE_VERSIONS["train"], base, dataset.train_digest, _chosen(values, reward), seed])
+    measured = [dataset.validation_digest] if follows_validation(values) else []
+    return digest_of(["job", CODE_VERSIONS["train"], base, dataset.train_digest, _chosen(values, reward), seed, *measured])
 
 
 def _chosen(values: Hyperparameters, reward: LLMSource | None) -> dict[str, Any]:
@@ -48,6 +49,8 @@ def _chosen(values: Hyperparameters, reward: LLMSource | None) -> dict[str, Any]
 def learned_values(values: Hyperparameters) -> dict[str, Any]:
     """The hyperparameters that change what is learned."""
     unused = WITHOUT_EFFECT.union(idle(values), ["num_train_epochs"] if values.max_steps is not None else [])
+    if follows_validation(values):
+        unused -= {"eval_steps"}
     named = {key: value for key, value in values.model_dump(mode="json").items() if key not in unused}
     return named | ({"lora_alpha": lora_alpha(values)} if "lora_alpha" in named else {})
 

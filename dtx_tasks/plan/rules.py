@@ -272,6 +272,18 @@ RULES: tuple[Rule, ...] = (
         "it follows the validation loss, which is not measured",
         "Set eval_steps.",
     ),
+    Rule(
+        "load_best_model_at_end",
+        lambda case: case.values.load_best_model_at_end and not case.values.eval_steps,
+        "the best step is the one of the lowest validation loss, which is not measured",
+        "Set eval_steps.",
+    ),
+    Rule(
+        "load_best_model_at_end",
+        lambda case: case.values.load_best_model_at_end and case.resources.nodes > 1,
+        "the weights of an earlier step are on the first machine alone",
+        "Use nodes: 1, or end with the last step.",
+    ),
     *(_incomplete(name, needed) for name, needed in SCHEDULES_WITH_ARGUMENTS.items()),
     Rule(
         "compute_type", lambda case: case.values.compute_type == "fp16" and case.without_gpu, "fp16 needs a GPU, and the backend has none", "Use fp32 or bf16."

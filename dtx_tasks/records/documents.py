@@ -116,6 +116,11 @@ class DatasetSource(Record):
         return digest_of([*self._rows, self.max_samples, self.files["train"].sha256])
 
     @property
+    def validation_digest(self) -> str:
+        """The same of the rows whose loss is measured on the way."""
+        return digest_of([*self._rows, self.files["validation"].sha256 if "validation" in self.files else ""])
+
+    @property
     def scored_digest(self) -> str:
         """The same of the rows to score on."""
         return digest_of([*self._rows, {split: file.sha256 for split, file in self.files.items() if split != "train"}])

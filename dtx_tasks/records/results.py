@@ -67,6 +67,10 @@ class LLMCheckpoint(StageRecord):
     num_steps: int
     num_trained_tokens: int
     final_loss: float
+    best_step: int = 0
+    """The step whose weights these are, where the best was asked for; 0 for the last one."""
+    validation_loss: float | None = None
+    """Of these weights; None where it was not measured."""
     num_trained_parameters: int
     num_parameters: int
     train_s: float

@@ -2,7 +2,7 @@
 
 from dtx_tasks.spec.dataset import HELD_OUT, SPLITS, Columns, Dataset, Format, Kind, Plugin, PluginParameters, Split, Subset, Tags
 from dtx_tasks.spec.dump import dump_text
-from dtx_tasks.spec.effects import ADAPTERS, PROJECTED, PROMPTS, REINFORCED, idle, idle_mistakes
+from dtx_tasks.spec.effects import ADAPTERS, PROJECTED, PROMPTS, REINFORCED, follows_validation, idle, idle_mistakes
 from dtx_tasks.spec.experiment import Combination, FinetuneExperiment, JobEntry, Matrix, Resources, Selection, TeamName
 from dtx_tasks.spec.hyperparameters import HyperparameterGroup, Hyperparameters
 from dtx_tasks.spec.llm import LLM
@@ -51,6 +51,7 @@ __all__ = [
     "TeamName",
     "dump_text",
     "experiment_schema",
+    "follows_validation",
     "idle",
     "idle_mistakes",
     "load_text",

@@ -17,8 +17,17 @@ ADAPTERS = ("lora", "ia3", "prompt_tuning", "prefix_tuning", "p_tuning")
 PROMPTS = ("prompt_tuning", "prefix_tuning", "p_tuning")
 """Adapters that are tokens in front of the text."""
 
+MEASURED = ("pt", "sft", "rm", "dpo", "kto", "orpo", "simpo")
+"""Stages whose loss can be measured on rows that are not learned."""
+
 REINFORCED = ("rloo", "grpo")
 """Stages that learn from their own answers."""
+
+
+def follows_validation(values: Hyperparameters) -> bool:
+    """Whether the validation loss decides what a job's model is: its rows, and when it is measured, are part of the job then."""
+    return values.stage in MEASURED and (values.load_best_model_at_end or values.lr_scheduler_type == "reduce_lr_on_plateau")
+
 
 GALORE = tuple(f"galore_{name}{layerwise}" for name in ("adamw", "adamw_8bit", "adafactor") for layerwise in ("", "_layerwise"))
 APOLLO = ("apollo_adamw", "apollo_adamw_layerwise")
@@ -44,7 +53,8 @@ COUNTS_WITH: dict[str, Conditions] = {
     "mask_history": {"stage": ("sft",)},
     "train_on_prompt": {"stage": ("sft",)},
     "label_smoothing_factor": {"stage": ("pt", "sft")},
-    "eval_steps": {"stage": ("pt", "sft", "rm", "dpo", "kto", "orpo", "simpo")},
+    "eval_steps": {"stage": MEASURED},
+    "load_best_model_at_end": {"stage": MEASURED},
     "pref_beta": {"stage": ("dpo", "kto", "orpo", "simpo", *REINFORCED)},
     "pref_loss": {"stage": ("dpo",)},
     "pref_ftx": {"stage": ("dpo",)},

@@ -224,6 +224,9 @@ class Hyperparameters(SpecModel):
     eval_steps: Count | None = None
     """Measure the loss on the validation split every so many steps; never by default. 验证间隔"""
 
+    load_best_model_at_end: bool = False
+    """The job's model is the one of the lowest validation loss, not the last one; needs `eval_steps`. 训练结束时加载最优模型"""
+
     save_steps: Count = 100
     """A checkpoint to resume from every so many steps. 保存间隔"""
 
@@ -231,7 +234,7 @@ class Hyperparameters(SpecModel):
     """A checkpoint at least every so many minutes too. 保存间隔（分钟）"""
 
     save_total_limit: Annotated[int, Field(ge=1)] = 2
-    """How many of these checkpoints are kept. 保留检查点数"""
+    """How many of these checkpoints are kept, beside the best of them where `eval_steps` measures that. 保留检查点数"""
 
 
 WITHOUT_EFFECT = frozenset(
@@ -249,7 +252,7 @@ WITHOUT_EFFECT = frozenset(
         "use_unsloth",
     }
 )
-"""Hyperparameters that change how a job runs and not what it learns: not part of its identity."""
+"""Hyperparameters that change how a job runs and not what it learns: not part of its identity; `eval_steps` is, where the validation loss decides."""
 
 
 class HyperparameterGroup(Hyperparameters):

@@ -10,12 +10,12 @@ from dtx_tasks.plan.identity import learned_values
 from dtx_tasks.records import BestVersion, ExperimentPlan, FailureRecord, FinetuneJob, Layout, LLMCheckpoint, Record, RunReference, ScoreCards, StageDocument
 from dtx_tasks.storage import claim_within, read_lines, read_record, unique_owner, write_record
 from dtx_tasks.tracking.runs import ensure_parent, ensure_run, experiment_id, first_run
+from dtx_tasks.tracking.series import figures
 from dtx_tasks.tracking.server import connect, is_configured, tracking_errors
 
 if TYPE_CHECKING:
     from mlflow.entities import Metric
 
-CURVES = {"loss": "train/loss", "lr": "train/learning_rate", "grad_norm": "train/grad_norm", "tokens_per_s": "train/tokens_per_s"}
 WAIT_S = 60.0
 
 BATCH = 1000
@@ -30,6 +30,8 @@ class Published(Record):
     offset: int = 0
     """Bytes of the events that are copied."""
     last_step: int = 0
+    last_validation: int = 0
+    """The step of the last one that is copied."""
     checkpoint_digest: str = ""
     scores_digest: str = ""
     status: str = "RUNNING"
@@ -167,15 +169,14 @@ def _copy_events(job: FinetuneJob, layout: Layout, state: Published) -> Publishe
         # Somebody removed the job's folder, and it was trained anew: the offset is one of other words.
         lines, offset = read_lines(uri)
     metrics: list[Metric] = []
-    last_step = state.last_step
+    last = {"step": state.last_step, "validation": state.last_validation}
     for event in map(json.loads, lines):
         # A resumed attempt repeats the steps behind its checkpoint, to the same figures.
-        if event["event"] == "step" and event["step"] > last_step:
-            last_step = event["step"]
-            at = int(event["at"] * 1000)
-            metrics += [Metric(name, event[key], at, last_step) for key, name in CURVES.items() if event.get(key) is not None]
+        if event["event"] in last and event["step"] > last[event["event"]]:
+            last[event["event"]] = event["step"]
+            metrics += [Metric(name, value, int(event["at"] * 1000), event["step"]) for name, value in figures(event).items()]
     _log(state.mlflow_run_id, metrics)
-    return state.model_copy(update={"offset": offset, "last_step": last_step})
+    return state.model_copy(update={"offset": offset, "last_step": last["step"], "last_validation": last["validation"]})
 
 
 def _copy_checkpoint(job: FinetuneJob, document: StageDocument, layout: Layout, state: Published) -> Published:

@@ -46,12 +46,13 @@ def _train(job: FinetuneJob, pack: Pack, layout: Layout) -> bool:
     # Said by the launcher; torch's process group does not exist yet.
     rank, num_ranks = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
     folder = JobFolder.of(layout, job, rank == 0, rank // pack.resources.processes)
+    attempt = folder.attempt()
     try:
         with folder.locked():
-            outcome = train_job(job, pack.resources, folder, folder.attempt())
+            outcome = train_job(job, pack.resources, folder, attempt)
     except Exception as error:  # noqa: BLE001 - whatever went wrong becomes this job's outcome, with its traceback
         traceback.print_exc()
-        outcome = failed(_classified(error))
+        outcome = failed(_classified(error, f"{attempt.micro_batch_size} rows of at most {job.hyperparameters.cutoff_len} tokens in one pass"))
     if rank == 0 or outcome.error_class:
         write_record(folder.outcome_uri(rank), outcome)
     # A diverged job is seen by every rank at the same step; after any other failure the ranks may be out of step.
@@ -61,11 +62,11 @@ def _train(job: FinetuneJob, pack: Pack, layout: Layout) -> bool:
     return num_ranks == 1 and outcome.error_class not in ("TransientError", "PreemptedError")
 
 
-def _classified(error: Exception) -> DtxError:
+def _classified(error: Exception, asked_for: str) -> DtxError:
     if isinstance(error, DtxError):
         return error
     if isinstance(error, MemoryError) or any(words in str(error) for words in OUT_OF_MEMORY):
-        return ResourceError(f"Out of memory: {error}", "The next attempt uses half the micro batch.")
+        return ResourceError(f"Out of memory with {asked_for}: {error}", "The next attempt uses half the micro batch.")
     if any(words in str(error) for words in LOST_PEER):
         return TransientError(f"Another rank is gone: {error}", "Its own failure, if it had one, says more.")
     if isinstance(error, OSError):

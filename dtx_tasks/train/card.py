@@ -40,7 +40,7 @@ def model_card(job: FinetuneJob, outcome: Outcome) -> str:
 
 {made} **{job.llm.name}** (`{job.llm.revision}`), trained on the Dataset **{job.dataset_name}**.
 
-{outcome.num_steps} steps, {outcome.num_trained_tokens} tokens, final training loss {outcome.final_loss:.4f};
+{outcome.num_steps} steps, {outcome.num_trained_tokens} tokens, final training loss {outcome.final_loss:.4f};{_measured(outcome)}
 {outcome.num_trained_parameters} of {outcome.num_parameters} parameters were trained. Job `{job.job_id}`.
 
 {f"The hyperparameter group {job.changes}." if job.changes else f"The hyperparameter group is {job.group_name}."}
@@ -51,3 +51,10 @@ def model_card(job: FinetuneJob, outcome: Outcome) -> str:
 
 The chat template that it was trained with is in the tokenizer's files: serve it with the same one.
 """
+
+
+def _measured(outcome: Outcome) -> str:
+    if outcome.validation_loss is None:
+        return ""
+    told = f"\nvalidation loss {outcome.validation_loss:.4f}"
+    return f"{told}, the lowest: these are the weights of step {outcome.best_step};" if outcome.best_step else f"{told};"

@@ -26,12 +26,15 @@ from dtx_tasks.spec import REINFORCED
 from dtx_tasks.storage import bring, list_names, read_record, workplace
 from dtx_tasks.template import stop_token_ids
 from dtx_tasks.train.adapters import adapter_config
+from dtx_tasks.train.best import KeepBest, load_best
 from dtx_tasks.train.card import model_card
 from dtx_tasks.train.checkpoint import writer
 from dtx_tasks.train.conversion import begin_conversion
+from dtx_tasks.train.encoder import KeepEncoder
 from dtx_tasks.train.model import load_model
 from dtx_tasks.train.optimizer import projected_modules, use_own_optimizer
 from dtx_tasks.train.outcome import Outcome
+from dtx_tasks.train.pace import SHARE_OF_A_STEP, Pause
 from dtx_tasks.train.padding import check_packing, lays_end_to_end
 from dtx_tasks.train.progress import DivergenceGuard, Progress, SaveByClock, StopRequest
 from dtx_tasks.train.sharding import keep_digits, shard_on_cpu
@@ -189,8 +192,10 @@ def train_job(job: FinetuneJob, resources: Resources, folder: JobFolder, attempt
     # save_model gathers the shards of every rank under ZeRO-3: all of them call it, rank 0 writes.
     if folder.is_main:
         shutil.rmtree(folder.final, ignore_errors=True)
+    if values.load_best_model_at_end:
+        load_best(trainer)
     trainer.save_model(str(folder.final))
-    outcome = _outcome(trainer, output, train_s)
+    outcome = _outcome(trainer, output, train_s, is_best=values.load_best_model_at_end)
     if folder.is_main:
         converted.save(folder.final)
         tokenizer.save_pretrained(folder.final)
@@ -217,14 +222,20 @@ def _trainer(job: FinetuneJob, resources: Resources, folder: JobFolder, attempt:
         shard_on_cpu()
     model = load_model(folder.llm_path, values, tokenizer.pad_token_id)
     guard = DivergenceGuard(model.config.vocab_size if values.stage in SUPERVISED else None)
+    is_likelihood = values.stage in SUPERVISED and not values.label_smoothing_factor
+    validation = _validation(folder, values)
+    evaluations = Pause(steps_worth=len(validation or ()) / values.global_batch_size * SHARE_OF_A_STEP, at_the_end=True)
+    progress = Progress(folder.events_uri, attempt.number, writer(resources), folder.node, is_likelihood=is_likelihood, evaluations=evaluations)
+    best = [KeepBest()] if values.load_best_model_at_end else []
     trainer: Trainer = trainer_class(
         model=model,
         args=told,
         train_dataset=rows,
-        eval_dataset=_validation(folder, values),
+        eval_dataset=validation,
         processing_class=tokenizer,
         peft_config=adapter_config(values, model, str(folder.llm_path)),
-        callbacks=[Progress(folder.events_uri, attempt.number, writer(resources), folder.node), guard, SaveByClock(values.save_minutes), stop],
+        # The encoder first: Progress vouches for all that a checkpoint holds.
+        callbacks=[KeepEncoder(), progress, guard, *best, SaveByClock(values.save_minutes), stop],
         **({"reward_funcs": str(folder.reward_path)} if values.stage in REINFORCED else {}),
     )
     # Progress says the same, as JSON.
@@ -252,6 +263,7 @@ def _arguments(job: FinetuneJob, resources: Resources, folder: JobFolder, micro_
     """What the trainer of every stage is told, under transformers' names: a name that changes there changes here."""
     values = job.hyperparameters
     on_cpu = not torch.cuda.is_available()
+    is_measured = bool(values.eval_steps) and (folder.prepared_path / VALIDATION_FILE).exists()
     return {
         "output_dir": str(folder.work),
         "max_steps": job.num_steps,
@@ -279,11 +291,13 @@ def _arguments(job: FinetuneJob, resources: Resources, folder: JobFolder, micro_
         "seed": job.seed,
         "logging_steps": min(values.logging_steps, job.num_steps),
         "logging_nan_inf_filter": False,
-        "eval_strategy": "steps" if values.eval_steps and (folder.prepared_path / VALIDATION_FILE).exists() else "no",
+        "eval_strategy": "steps" if is_measured else "no",
         "eval_steps": values.eval_steps,
         "save_strategy": "steps",
         "save_steps": values.save_steps,
-        "save_total_limit": values.save_total_limit,
+        # One more place for the best: transformers counts it among those that it keeps.
+        "save_total_limit": values.save_total_limit + (1 if is_measured else 0),
+        "metric_for_best_model": "loss" if is_measured else None,
         "include_num_input_tokens_seen": "non_padding",
         "dataloader_pin_memory": not on_cpu,
         "report_to": "none",
@@ -306,14 +320,17 @@ def _name_base(folder: JobFolder) -> None:
         path.write_text(path.read_text(encoding="utf-8").replace(json.dumps(str(folder.llm_path)), json.dumps(folder.llm_uri)), encoding="utf-8")
 
 
-def _outcome(trainer: Trainer, output: Any, train_s: float) -> Outcome:
+def _outcome(trainer: Trainer, output: Any, train_s: float, *, is_best: bool) -> Outcome:
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
+    measured = [entry["eval_loss"] for entry in trainer.state.log_history if "eval_loss" in entry]
     parameters = list(trainer.model.parameters())
     memory = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     return Outcome(
         num_steps=trainer.state.global_step,
         num_trained_tokens=int(trainer.state.num_input_tokens_seen),
         final_loss=float(losses[-1] if losses else output.training_loss),
+        best_step=int(trainer.state.best_global_step or 0) if is_best else 0,
+        validation_loss=float(trainer.state.best_metric if is_best else measured[-1]) if measured else None,
         num_trained_parameters=sum(_size(parameter) for parameter in parameters if parameter.requires_grad),
         num_parameters=sum(_size(parameter) for parameter in parameters),
         train_s=round(train_s, 2),

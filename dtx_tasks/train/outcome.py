@@ -16,6 +16,10 @@ class Outcome(Record):
     num_steps: int = 0
     num_trained_tokens: int = 0
     final_loss: float = 0.0
+    best_step: int = 0
+    """The step whose weights these are, where that was asked for; 0 for the last one."""
+    validation_loss: float | None = None
+    """Of these weights; None where it was not measured."""
     num_trained_parameters: int = 0
     num_parameters: int = 0
     train_s: float = 0.0

@@ -18,6 +18,8 @@ from dtx_tasks.errors import DivergedError, TransientError
 from dtx_tasks.settings import grace_s
 from dtx_tasks.storage import append_line
 from dtx_tasks.train.checkpoint import mark_complete
+from dtx_tasks.train.machine import Machine
+from dtx_tasks.train.pace import Pace, Pause
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -27,46 +29,65 @@ if TYPE_CHECKING:
 EXPLODED = 3.0
 """A loss of so many times that of guessing has exploded; where guessing costs ln(vocabulary)."""
 
+MOST_NATS = 700.0
+"""Of a loss whose perplexity a float still holds."""
+
 
 class Progress(TrainerCallback):  # type: ignore[misc]
-    """One JSON line an interval: step, total, loss, learning rate, gradient norm, tokens a second, seconds left."""
+    """A JSON line for each interval, validation and checkpoint: figures of the model and of the machine, and the seconds left.
 
-    def __init__(self, events_uri: str, attempt: int, written_by: str, node: int) -> None:
+    Args:
+        events_uri: Where the lines go, on this machine.
+        attempt: Its number.
+        written_by: The processes and the sharding, for checkpoints.
+        node: The machine, from 0.
+        is_likelihood: Whether the loss is a cross entropy over the vocabulary, so that it has a perplexity.
+        evaluations: What is expected of a validation.
+    """
+
+    def __init__(self, events_uri: str, attempt: int, written_by: str, node: int, *, is_likelihood: bool, evaluations: Pause) -> None:
         self.events_uri = events_uri
+        self.attempt = attempt
         self.written_by = written_by
         self.node = node
-        self.attempt = attempt
-        self.started_at = time.time()
-        self.first_step = 0
-        self.first_tokens = 0.0
+        self.is_likelihood = is_likelihood
+        self.machine = Machine()
+        self.evaluations, self.saves = evaluations, Pause()
+        self.pace = Pace(0, [(0, 0.0)])
+        self.paused_s, self.paused_at, self.first_tokens = 0.0, 0.0, 0.0
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Notes where this attempt begins."""
-        self.started_at, self.first_step = time.time(), state.global_step
+        self.evaluations.every = state.eval_steps if args.eval_strategy == "steps" else 0
+        self.saves.every = state.save_steps
+        self.pace = Pace(state.max_steps, [(state.global_step, time.monotonic())], (self.evaluations, self.saves))
         self.first_tokens = float(state.num_input_tokens_seen)
-        self._say(state, {"event": "started", "step": state.global_step, "total": state.max_steps, "attempt": self.attempt})
+        self._say(state, {"event": "started"})
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """The clock of the steps stands still until the next one."""
+        self.paused_at = time.monotonic()
+        self.pace.marks.append((state.global_step, self.paused_at - self.paused_s))
 
     def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: dict[str, Any] | None = None, **_: Any) -> None:
-        """Writes the interval's figures."""
-        if not logs or "loss" not in logs:
-            return
-        elapsed_s = max(1e-6, time.time() - self.started_at)
-        done = max(1, state.global_step - self.first_step)
-        tokens = float(state.num_input_tokens_seen) - self.first_tokens
-        self._say(
-            state,
-            {
-                "event": "step",
-                "step": state.global_step,
-                "total": state.max_steps,
-                "loss": _plain(logs["loss"]),
+        """Writes the interval's figures, or those of a validation."""
+        if logs and "loss" in logs:
+            tokens = float(state.num_input_tokens_seen) - self.first_tokens
+            left_s = self.pace.left_s()
+            known = {
                 "lr": _plain(logs.get("learning_rate", 0.0)),
                 "grad_norm": _plain(logs.get("grad_norm", 0.0)),
-                "tokens_per_s": round(tokens / elapsed_s, 1),
-                "eta_s": round(elapsed_s / done * (state.max_steps - state.global_step), 1),
-                "attempt": self.attempt,
-            },
-        )
+                "tokens_per_s": round(tokens / max(1e-6, self.pace.work_s), 1),
+                "eta_s": None if left_s is None else round(left_s, 1),
+                "system": self.machine.figures(),
+            }
+            self._say(state, {"event": "step", **self._measured(logs, ""), **known})
+        elif logs and "eval_loss" in logs:
+            self._say(state, {"event": "validation", **self._measured(logs, "eval_")})
+
+    def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """How long that took."""
+        self._resume(self.evaluations)
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Vouches for the checkpoint that was just written."""
@@ -75,13 +96,36 @@ class Progress(TrainerCallback):  # type: ignore[misc]
             torch.distributed.barrier()
         if state.is_local_process_zero:
             mark_complete(Path(args.output_dir) / f"checkpoint-{state.global_step}", self.written_by, self.node)
-        self._say(state, {"event": "checkpoint", "step": state.global_step, "total": state.max_steps, "attempt": self.attempt})
+        self._resume(self.saves)
+        self._say(state, {"event": "checkpoint"})
+
+    def _resume(self, pause: Pause) -> None:
+        now = time.monotonic()
+        pause.taken_s.append(now - self.paused_at)
+        self.paused_s += now - self.paused_at
+        self.paused_at = now
+
+    def _measured(self, logs: dict[str, Any], prefix: str) -> dict[str, Any]:
+        """The loss, and what else the stage's trainer tells of the model: rewards, margins, entropy."""
+        loss = _plain(logs[f"{prefix}loss"])
+        perplexity = {"perplexity": _plain(math.exp(min(loss, MOST_NATS)))} if self.is_likelihood and loss is not None else {}
+        others = {name.removeprefix(prefix): _plain(value) for name, value in logs.items() if name.startswith(prefix) and _is_of_the_model(name, value)}
+        return {"loss": loss, **perplexity, "metrics": others}
 
     def _say(self, state: TrainerState, event: dict[str, Any]) -> None:
         if state.is_world_process_zero:
-            line = json.dumps({**event, "at": round(time.time(), 3)})
+            place = {"step": state.global_step, "total": state.max_steps, "attempt": self.attempt}
+            line = json.dumps({"event": event["event"], **place, **event, "at": round(time.time(), 3)})
             append_line(self.events_uri, line)
             print(line, flush=True)
+
+
+OWN = ("loss", "learning_rate", "grad_norm", "epoch", "num_input_tokens_seen", "num_tokens", "runtime", "samples_per_second", "steps_per_second", "step_time")
+"""Figures of the Trainer's that are said under another name, or follow from the others."""
+
+
+def _is_of_the_model(name: str, value: Any) -> bool:
+    return isinstance(value, int | float) and not name.startswith("train_") and name.removeprefix("eval_") not in OWN
 
 
 class DivergenceGuard(TrainerCallback):  # type: ignore[misc]
@@ -90,14 +134,19 @@ class DivergenceGuard(TrainerCallback):  # type: ignore[misc]
     def __init__(self, vocabulary_size: int | None) -> None:
         # A loss that is no cross entropy has no such scale.
         self.limit = EXPLODED * math.log(vocabulary_size) if vocabulary_size else math.inf
+        self.last_good = "It never was good"
 
     def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: dict[str, Any] | None = None, **_: Any) -> None:
         """Looks at every loss; all ranks see the same one."""
-        loss = float((logs or {}).get("loss", 0.0))
+        if not logs or "loss" not in logs:
+            return
+        loss, grad_norm, rate = (float(logs.get(name, math.nan)) for name in ("loss", "grad_norm", "learning_rate"))
         if not math.isfinite(loss):
-            raise DivergedError(f"The loss is {loss} at step {state.global_step}.", "Try a lower learning rate, or compute_type: fp32.")
+            raise DivergedError(f"The loss is {loss} at step {state.global_step}. {self.last_good}.", "Try a lower learning rate, or compute_type: fp32.")
         if loss > self.limit:
-            raise DivergedError(f"The loss exploded to {loss:.3g} at step {state.global_step}.", "Try a lower learning rate or a longer warmup.")
+            told = f"The loss exploded to {loss:.3g} at step {state.global_step}. {self.last_good}."
+            raise DivergedError(told, "Try a lower learning rate or a longer warmup.")
+        self.last_good = f"The last good values: loss {loss:.4g}, gradient norm {grad_norm:.3g}, learning rate {rate:.3g} at step {state.global_step}"
 
 
 class StopRequest(TrainerCallback):  # type: ignore[misc]

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dtx_tasks.plan import CODE_VERSIONS
-from dtx_tasks.records import FetchedLLM, Layout, LLMCheckpoint, PreparedDataset
+from dtx_tasks.records import VALIDATION_FILE, FetchedLLM, Layout, LLMCheckpoint, PreparedDataset
+from dtx_tasks.spec import follows_validation
 from dtx_tasks.storage import read_record, verify
 
 if TYPE_CHECKING:
@@ -19,8 +20,12 @@ def inputs_of(job: FinetuneJob, layout: Layout) -> dict[str, str] | None:
     reward = read_record(f"{layout.llm(job.reward.llm_id)}/fetched.json", FetchedLLM) if job.reward else None
     if prepared is None or base is None or (job.reward and reward is None):
         return None
-    judged = {"reward": reward.digest} if reward else {}
-    return {"train": prepared.train_digest, "llm": base.digest, "llm_id": job.llm.llm_id, **judged}
+    found = {"train": prepared.train_digest, "llm": base.digest, "llm_id": job.llm.llm_id}
+    if reward:
+        found["reward"] = reward.digest
+    if follows_validation(job.hyperparameters):
+        found["validation"] = next((entry.sha256 for entry in prepared.files if entry.path == VALIDATION_FILE), "")
+    return found
 
 
 def trained(job: FinetuneJob, layout: Layout) -> LLMCheckpoint | None:

@@ -6,6 +6,7 @@ import json
 import os
 from typing import TYPE_CHECKING, Any
 
+import torch
 from trl import (
     DPOConfig,
     DPOTrainer,
@@ -56,7 +57,16 @@ class PreparedKTO(KTOTrainer):  # type: ignore[misc]
         return dataset.map(with_neighbours, batched=True, batch_size=args.per_device_train_batch_size)
 
 
-class PreparedORPO(ORPOTrainer):  # type: ignore[misc]
+class _SideBySide:
+    """A trainer whose batches hold both answers under names by which the Trainer counts no tokens (transformers 5.23)."""
+
+    def _track_num_input_tokens(self, inputs: Row) -> None:
+        sides = ("chosen", "rejected")
+        ids, mask = (torch.cat([inputs[f"{side}_{name}"].flatten() for side in sides]) for name in ("input_ids", "attention_mask"))
+        super()._track_num_input_tokens({"input_ids": ids, "attention_mask": mask})
+
+
+class PreparedORPO(_SideBySide, ORPOTrainer):  # type: ignore[misc]
     """ORPO on prepared pairs."""
 
     def tokenize_row(self, feature: Row, *_: Any) -> Row:
@@ -64,7 +74,7 @@ class PreparedORPO(ORPOTrainer):  # type: ignore[misc]
         return _pair(feature)
 
 
-class PreparedCPO(CPOTrainer):  # type: ignore[misc]
+class PreparedCPO(_SideBySide, CPOTrainer):  # type: ignore[misc]
     """SimPO, which TRL has as a loss of CPO, on prepared pairs."""
 
     def tokenize_row(self, feature: Row, *_: Any) -> Row:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from dtx_tasks.records import FinetuneJob, Score
     from dtx_tasks.web.experiment import RunExperiment
 
-TAIL_BYTES = 4096
+TAIL_BYTES = 16384
 """Holds several events: only the latest one is wanted."""
 
 TRAINED_SHARE = 0.8

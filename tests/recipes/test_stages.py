@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,17 +13,15 @@ from peft import PeftModel
 
 from dtx_tasks.plan.methods import METHODS, trained, values_of
 from dtx_tasks.plan.rules import KINDS_OF_STAGES
-from dtx_tasks.records import Attempt, Layout
 from dtx_tasks.score.load import load_checkpoint
-from dtx_tasks.spec import ADAPTERS, REINFORCED, Hyperparameters, Resources
-from dtx_tasks.train.job import JobFolder, train_job
+from dtx_tasks.spec import ADAPTERS, REINFORCED, Hyperparameters
 from dtx_tasks.train.model import load_model
-from tests.recipes.world import Trial, make_trial
+from tests.recipes.world import Trial, make_trial, train
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from dtx_tasks.records import FinetuneJob
+    from dtx_tasks.train.job import JobFolder
 
 WORDS = ("apple", "pear", "tea", "rice")
 ALWAYS = {
@@ -41,6 +38,14 @@ ALWAYS = {
     ("sft", "qlora, bnb 4"),
 }
 """A cross-section for every run of the tests: each stage, and each way to load and to save."""
+
+TOLD = {
+    **dict.fromkeys(("pt", "sft"), "mean_token_accuracy"),
+    "rm": "accuracy",
+    **dict.fromkeys(("dpo", "kto", "orpo", "simpo"), "rewards/margins"),
+    **dict.fromkeys(("rloo", "grpo"), "reward"),
+}
+"""A figure that a stage tells of beside its loss."""
 
 SLOW_LEARNERS = {"ia3": 5e-2, "prompt tuning": 5e-2, "prefix tuning": 1e-2, "p-tuning": 1e-2}
 """Methods that learn little need a higher rate to show it in a few steps."""
@@ -93,14 +98,6 @@ def reward(prepared: Callable[[str, dict[str, Any]], Trial], tmp_path_factory: p
     return train(made.plan.jobs[0], made.layout, tmp_path_factory.mktemp("reward")).final
 
 
-def train(job: FinetuneJob, layout: Layout, work: Path) -> JobFolder:
-    """Trains a job in this process."""
-    folder = replace(JobFolder.of(layout, job, True, 0), uri=str(work))
-    folder.work.mkdir(parents=True, exist_ok=True)
-    train_job(job, Resources(), folder, Attempt(number=1, run_key="r", micro_batch_size=4, started_from_step=0, reached_step=0, error_class=""))
-    return folder
-
-
 COMBINATIONS = [pytest.param(*pair, marks=[] if pair in ALWAYS else [pytest.mark.slow]) for pair in trained()]
 
 
@@ -119,7 +116,10 @@ def test_stage_is_trained_by_a_method(
     job = made.plan.jobs[0]
     before = remembered_logits(monkeypatch)
     folder = train(job, made.layout, tmp_path)
-    losses = [event["loss"] for event in map(json.loads, Path(folder.events_uri).read_text().splitlines()) if event["event"] == "step"]
+    steps = [event for event in map(json.loads, Path(folder.events_uri).read_text().splitlines()) if event["event"] == "step"]
+    assert TOLD[stage] in steps[-1]["metrics"]
+    assert steps[-1]["tokens_per_s"] > 0
+    losses = [event["loss"] for event in steps]
     assert len(losses) == job.num_steps
     if stage not in REINFORCED:
         assert sum(losses[-2:]) < sum(losses[:2])

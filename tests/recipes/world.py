@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psutil
 import torch
@@ -17,10 +17,13 @@ from dtx_tasks.entrypoints.documents import PlanUris, note_run, write_plan
 from dtx_tasks.entrypoints.planning import plan_document
 from dtx_tasks.entrypoints.stages import STAGES, Call
 from dtx_tasks.launch import LocalProcess
-from dtx_tasks.records import ExperimentPlan, FinetuneJob, Layout, LLMCheckpoint, RunReference
+from dtx_tasks.records import Attempt, ExperimentPlan, FinetuneJob, Layout, LLMCheckpoint, RunReference
 from dtx_tasks.resolve import Origin
-from dtx_tasks.spec import SpecDocument
+from dtx_tasks.spec import Resources, SpecDocument
 from dtx_tasks.storage import read_record
+
+if TYPE_CHECKING:
+    from dtx_tasks.train.job import JobFolder
 
 QUICK: dict[str, Any] = {"name": "quick", "max_steps": 4, "learning_rate": 5e-3, "lora_rank": 4, "global_batch_size": 4, "logging_steps": 1}
 
@@ -90,6 +93,17 @@ def make_trial(folder: Path, name: str = "trial", groups: list[dict[str, Any]] |
     plan = plan_document(SpecDocument("the test's spec", spec), Origin(folder))
     root = str(folder / "store")
     return Trial(plan, write_plan(plan, root), root)
+
+
+def train(job: FinetuneJob, layout: Layout, work: Path, started_from_step: int = 0) -> JobFolder:
+    """Trains a job in this process, which costs no start; its folder is apart from the store's."""
+    from dtx_tasks.train.job import JobFolder, train_job
+
+    folder = replace(JobFolder.of(layout, job, True, 0), uri=str(work))
+    folder.work.mkdir(parents=True, exist_ok=True)
+    attempt = Attempt(number=1, run_key="r", micro_batch_size=4, started_from_step=started_from_step, reached_step=started_from_step, error_class="")
+    train_job(job, Resources(), folder, attempt)
+    return folder
 
 
 def write_data(folder: Path, name: str = "words", num_rows: int = 32) -> dict[str, str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import shutil
 from typing import TYPE_CHECKING
 
@@ -19,10 +21,12 @@ if TYPE_CHECKING:
 ONE, TWO = Resources(), Resources(nodes=2)
 
 
-def write_checkpoint(job_uri: str, step: int, resources: Resources = ONE, node: int = 0) -> Path:
+def write_checkpoint(job_uri: str, step: int, resources: Resources = ONE, node: int = 0, best: int = 0) -> Path:
     """A complete checkpoint on this machine, as one machine of the resources leaves it."""
     folder = workplace(f"{job_uri}/scratch/checkpoint-{step}")
     (folder / f"rank-{node}.bin").write_bytes(f"state {step} of {node}".encode())
+    if best:
+        (folder / "trainer_state.json").write_text(json.dumps({"best_model_checkpoint": f"/of/another/machine/checkpoint-{best}"}))
     mark_complete(folder, writer(resources), node)
     return folder
 
@@ -155,3 +159,66 @@ def test_local_storage_needs_no_copy(tmp_path: Path) -> None:
     with mirrored([mirror(job)]):
         restore(job, 50, ONE)
     assert last_step(f"{job}/scratch", ONE) == 50
+
+
+def test_best_checkpoint_is_kept_and_brought_with_the_newest(bucket: str) -> None:
+    """However long ago it was; it may be what training ends with."""
+    job, copier = f"{bucket}/jobs/a", mirror(f"{bucket}/jobs/a")
+    for step in (10, 20, 30, 40):
+        write_checkpoint(job, step, best=10)
+        copier.sync()
+    assert list_names(f"{job}/scratch") == ["checkpoint-10", "checkpoint-30", "checkpoint-40"]
+    forget_machine(job)
+    assert resume(job, ONE, with_best=True) == 40
+    assert sorted(path.name for path in workplace(f"{job}/scratch").iterdir()) == ["checkpoint-10", "checkpoint-40"]
+    assert list_names(f"{job}/scratch") == ["checkpoint-10", "checkpoint-40"]
+
+
+def test_best_checkpoint_that_came_between_two_looks_is_copied_too(bucket: str) -> None:
+    """The newest one is worth nothing without it."""
+    job, copier = f"{bucket}/jobs/a", mirror(f"{bucket}/jobs/a")
+    write_checkpoint(job, 10, best=10)
+    write_checkpoint(job, 20, best=10)
+    copier.sync()
+    assert list_names(f"{job}/scratch") == ["checkpoint-10", "checkpoint-20"]
+
+
+def test_checkpoint_without_its_best_is_not_resumed_from_where_that_counts(bucket: str) -> None:
+    """The model of the end would silently be another one; an earlier checkpoint is taken."""
+    job, copier = f"{bucket}/jobs/a", mirror(f"{bucket}/jobs/a")
+    write_checkpoint(job, 10)
+    copier.sync()
+    write_checkpoint(job, 20, best=15)
+    copier.sync()
+    assert last_step(f"{job}/scratch", ONE) == 20
+    assert last_step(f"{job}/scratch", ONE, with_best=True) == 10
+
+
+def test_as_many_are_kept_as_were_asked_for(bucket: str) -> None:
+    """save_total_limit counts on S3 too."""
+    job = f"{bucket}/jobs/a"
+    copier = Mirror(job, 0, ONE, lambda: True, 3)
+    for step in (10, 20, 30, 40):
+        write_checkpoint(job, step)
+        copier.sync()
+    assert list_names(f"{job}/scratch") == ["checkpoint-20", "checkpoint-30", "checkpoint-40"]
+
+
+def test_damaged_checkpoint_on_this_machine_is_left_out_too(tmp_path: Path) -> None:
+    """Of the right size and with other content: the SHA-256 of the mark says so, and the one before it is taken."""
+    job = f"{tmp_path}/jobs/a"
+    for step in (50, 100):
+        write_checkpoint(job, step)
+    (tmp_path / "jobs/a/scratch/checkpoint-100/rank-0.bin").write_bytes(b"STATE 100 of 0")
+    assert last_step(f"{job}/scratch", ONE) == 100
+    assert resume(job, ONE) == 50
+
+
+def test_mark_is_written_last_with_sizes_and_digests(tmp_path: Path) -> None:
+    """A checkpoint without it was killed while it was written."""
+    job = f"{tmp_path}/jobs/a"
+    folder = write_checkpoint(job, 50)
+    (entry,) = json.loads((folder / "complete-0.json").read_text())["files"]
+    assert entry == {"path": "rank-0.bin", "sha256": hashlib.sha256(b"state 50 of 0").hexdigest(), "num_bytes": 13}
+    (folder / "complete-0.json").unlink()
+    assert resume(job, ONE) == 0

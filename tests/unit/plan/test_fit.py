@@ -86,3 +86,12 @@ def test_each_mistake_is_told_once() -> None:
     with pytest.raises(SpecError) as told:
         make_plan(make_experiment(matrix=make_matrix(hyperparameters=list(groups), seeds=[1, 2])), groups=groups)
     assert len(told.value.mistakes) == len(groups)
+
+
+def test_validation_loss_needs_validation_rows() -> None:
+    """It would be measured on nothing, and nobody would be told."""
+    experiment, values = make_experiment(), Hyperparameters(eval_steps=5)
+    make_plan(experiment, groups={"quick": values})
+    told = r"eval_steps of 'quick' measures the validation loss, and the Dataset 'rows' has no validation split\. Give it one"
+    with pytest.raises(SpecError, match=told):
+        make_plan(experiment, datasets={"rows": make_dataset_source("rows", validation=None)}, groups={"quick": values})

@@ -93,7 +93,7 @@ def test_job_id_stays_where_a_hyperparameter_counts_for_nothing(name: str) -> No
     (other, wanted), *_ = COUNTS_WITH[name].items()
     values = {**changed(name), other: Hyperparameters.model_fields[other].default}
     if values[other] in wanted:
-        values[other] = "full" if other == "finetuning_type" else "rm" if other == "stage" else None
+        values[other] = {"finetuning_type": "full", "stage": "grpo" if "rm" in wanted else "rm"}.get(other)
     assert id_of(**values) == id_of(**{key: value for key, value in values.items() if key != name})
 
 
@@ -110,6 +110,22 @@ def test_job_id_stays_where_a_hyperparameter_counts_for_nothing(name: str) -> No
 def test_job_id_is_of_what_counts(one: dict[str, Any], other: dict[str, Any]) -> None:
     """Two ways to write the same job are one job."""
     assert make_job(**one).job_id == make_job(**other).job_id
+
+
+PLATEAU = {"lr_scheduler_type": "reduce_lr_on_plateau", "eval_steps": 5}
+BEST = {"load_best_model_at_end": True, "eval_steps": 5}
+
+
+@pytest.mark.parametrize(("decides", "values"), [(True, BEST), (True, PLATEAU), (False, {"eval_steps": 5})], ids=["best", "plateau", "only measured"])
+def test_validation_counts_where_its_loss_decides(decides: bool, values: dict[str, Any]) -> None:
+    """Its rows, and when it is measured; otherwise a corrected row of it costs no training."""
+
+    def id_of_rows(**changes: Any) -> str:
+        return job_id(make_llm_source(), make_dataset_source(**{**ROWS, **changes}), Hyperparameters(**values), 42)
+
+    assert (id_of_rows() != id_of_rows(validation="other")) is decides
+    assert id_of_rows() == id_of_rows(test="other")
+    assert (id_of(**values) != id_of(**{**values, "eval_steps": 6})) is decides
 
 
 def test_job_id_changes_with_the_seed() -> None:

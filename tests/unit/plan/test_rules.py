@@ -21,6 +21,8 @@ PISSA = {"init_lora_weights": "pissa"}
 
 BROKEN: list[tuple[dict[str, Any], dict[str, Any], Target | None, str]] = [
     ({"stage": "ppo"}, {}, None, ".stage: PPO is gone from TRL"),
+    ({"load_best_model_at_end": True}, {}, None, ".load_best_model_at_end: the best step is the one of the lowest validation loss, which is not measured"),
+    ({"load_best_model_at_end": True, "eval_steps": 9}, {"nodes": 2}, None, ".load_best_model_at_end: the weights of an earlier step are on the first"),
     ({"use_unsloth": True}, {}, None, ".use_unsloth: unsloth requires trl 1.15"),
     ({**QUANTISED, "quantization_method": "eetq"}, {}, None, ".quantization_method: transformers 5 loads EETQ by kernels"),
     ({**QUANTISED, **FULL}, {}, None, ".quantization_bit: weights of 4 bits cannot be trained"),
@@ -79,6 +81,7 @@ WORKING: list[tuple[dict[str, Any], dict[str, Any], Target | None]] = [
     ({**FULL, "optim": "galore_adamw_layerwise", "per_device_train_batch_size": 16}, {}, None),
     ({"lr_scheduler_type": "cosine_with_min_lr", "lr_scheduler_kwargs": {"min_lr": 1e-6}}, {}, None),
     ({"lr_scheduler_type": "reduce_lr_on_plateau", "eval_steps": 10}, {}, None),
+    ({"load_best_model_at_end": True, "eval_steps": 10}, {}, None),
     ({"flash_attn": "fa2", "compute_type": "bf16"}, {}, GPU.model_copy(update={"libraries": ("flash_attn",)})),
     ({"compute_type": "fp16"}, {}, None),
     ({"stage": "rloo", "reward_model": "r"}, {}, None),
