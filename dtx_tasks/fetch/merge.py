@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from peft import PeftConfig, PeftModel, TaskType
-from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
+from transformers import AutoTokenizer
+
+from dtx_tasks.pretrained import load_rater, load_writer
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,15 +21,7 @@ def merge(adapter: Path, base: Path, folder: Path) -> None:
         base: The model that it was trained on.
         folder: Where the merged one goes.
     """
-    model = PeftModel.from_pretrained(_load(base, PeftConfig.from_pretrained(str(adapter)).task_type), adapter)
+    load = load_rater if PeftConfig.from_pretrained(str(adapter)).task_type == TaskType.SEQ_CLS else load_writer
+    model = PeftModel.from_pretrained(load(base, dtype="auto"), adapter)
     model.merge_and_unload().save_pretrained(folder)
     AutoTokenizer.from_pretrained(adapter).save_pretrained(folder)
-
-
-def _load(base: Path, task_type: str | None) -> Any:
-    if task_type != TaskType.SEQ_CLS:
-        return AutoModelForCausalLM.from_pretrained(base, dtype="auto")
-    config = AutoConfig.from_pretrained(base)
-    # A reward model: one number for each text.
-    config.num_labels = 1
-    return AutoModelForSequenceClassification.from_pretrained(base, config=config, dtype="auto")

@@ -207,7 +207,7 @@ def _trainer(job: FinetuneJob, resources: Resources, folder: JobFolder, attempt:
     trainer_class, arguments_class = TRAINERS[values.stage]
     arguments = {**_arguments(job, resources, folder, attempt.micro_batch_size), **stage_arguments(values, tokenizer.pad_token_id)}
     model = load_model(folder.llm_path, values, tokenizer.pad_token_id)
-    guard = DivergenceGuard(model.config.vocab_size if values.stage in SUPERVISED else None)
+    guard = DivergenceGuard(model.config.get_text_config().vocab_size if values.stage in SUPERVISED else None)
     trainer: Trainer = trainer_class(
         model=model,
         args=arguments_class(**arguments),
