@@ -44,7 +44,7 @@ def load_rater(path: Path, config: PretrainedConfig | None = None, pad_token_id:
     return model
 
 
-def beside_language(model: PreTrainedModel) -> list[str]:
+def beside_language(model: Any) -> list[str]:
     """Names of the modules that see: they, and what hands on what was seen, are not learned. None where a model only reads.
 
     Args:

@@ -45,7 +45,7 @@ def hand_over(data: dict[str, Any], plan: ExperimentPlan, folder: Path, root: st
             definition["source"] = store((folder / Path(definition["source"]).expanduser()).resolve(), layout)
     for definition in _definitions(changed, "hyperparameters", "hyperparameters"):
         written = definition.get("reward_model")
-        if written and not is_remote(written):
+        if written and "://" not in written:
             definition["reward_model"] = store((folder / Path(written).expanduser()).resolve(), layout)
     _hand_over_own(plan, layout)
     return changed

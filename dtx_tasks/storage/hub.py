@@ -72,7 +72,7 @@ def look_up(uri: str) -> HubFiles:
     if not found:
         raise DownloadError("it is no address of a dataset: write hf://datasets/OWNER/NAME@REVISION/PATH")
     revision, path = unquote(found["revision"] or MAIN), (found["path"] or "").strip("/")
-    answer = said(f"{hub_endpoint()}/api/datasets/{found['id']}/revision/{quote(revision, safe='')}", ("sha", "siblings"), login())
+    answer = said(hub_endpoint(), f"/api/datasets/{found['id']}/revision/{quote(revision, safe='')}", ("sha", "siblings"), login())
     files = [checked(str(item["rfilename"])) for item in answer["siblings"]]
     if path in files:
         return HubFiles(found["id"], str(answer["sha"]), path, ())
@@ -143,11 +143,12 @@ def _digest(answer: httpx.Response) -> tuple[str, Any]:
     raise DownloadError(f"{hub_endpoint()} does not say what its digest is (got {named!r} as its ETag)")
 
 
-def said(address: str, keys: tuple[str, ...], shown: dict[str, str]) -> dict[str, Any]:
+def said(hub: str, path: str, keys: tuple[str, ...], shown: dict[str, str]) -> dict[str, Any]:
     """An answer of a hub's own interface.
 
     Args:
-        address: What is asked.
+        hub: Who is asked.
+        path: For what.
         keys: What the answer must have.
         shown: Who asks, as headers.
 
@@ -156,9 +157,8 @@ def said(address: str, keys: tuple[str, ...], shown: dict[str, str]) -> dict[str
     """
     import httpx
 
-    hub = "/".join(address.split("/", 3)[:3])
     try:
-        answer = httpx.get(address, headers=shown, follow_redirects=True, timeout=TIMEOUT_S)
+        answer = httpx.get(f"{hub}{path}", headers=shown, follow_redirects=True, timeout=TIMEOUT_S)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise DownloadError(f"{hub}: {type(error).__name__}: {error}") from None
     if answer.status_code != 200:

@@ -80,7 +80,7 @@ def look_up_model(uri: str) -> HubModel:
 
 
 def _of_hugging_face(name: str, revision: str | None) -> HubModel:
-    answer = said(f"{hub_endpoint()}/api/models/{name}/revision/{quote(revision or MAIN, safe='')}?blobs=true", ("sha", "siblings"), login())
+    answer = said(hub_endpoint(), f"/api/models/{name}/revision/{quote(revision or MAIN, safe='')}?blobs=true", ("sha", "siblings"), login())
     files = (HubFile(checked(str(item["rfilename"])), int(item.get("size") or 0), _digest(item)) for item in answer["siblings"])
     commit = str(answer["sha"])
     return HubModel(f"hf://{name}@{commit}", commit, _needed(files))
@@ -92,7 +92,7 @@ def _digest(item: dict[str, Any]) -> str:
 
 def _of_modelscope(name: str, revision: str | None) -> HubModel:
     branch = revision or MASTER
-    answer = said(f"{modelscope_endpoint()}/api/v1/models/{name}/repo/files?Revision={quote(branch, safe='')}&Recursive=true", ("Data",), {})
+    answer = said(modelscope_endpoint(), f"/api/v1/models/{name}/repo/files?Revision={quote(branch, safe='')}&Recursive=true", ("Data",), {})
     listed = (answer["Data"] or {}).get("Files") or ()
     files = _needed(HubFile(checked(str(item["Path"])), int(item["Size"]), str(item["Sha256"])) for item in listed if item["Type"] == "blob")
     return HubModel(f"ms://{name}@{quote(branch, safe='')}", digest_of(sorted(files), 64), files)
