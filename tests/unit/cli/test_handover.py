@@ -128,13 +128,13 @@ def test_changed_file_is_another_upload(tmp_path: Path) -> None:
 
 def test_upload_that_was_cut_off_is_completed(tmp_path: Path) -> None:
     """A model without its weights is no upload."""
-    for name in ("config.json", "model.safetensors"):
-        FakeData(tmp_path).text(f"model/{name}", '{"model_type": "llama"}')
+    for name, content in (("config.json", '{"model_type": "llama"}'), ("model.safetensors", "weights")):
+        FakeData(tmp_path).text(f"model/{name}", content)
     data = spec(llms=[{"name": "l", "source": "model"}])
     source = Path(handed(tmp_path, data)["matrix"]["llms"][0]["source"])
     (source / "model.safetensors").unlink()
     handed(tmp_path, data)
-    assert (source / "model.safetensors").read_text() == "model.safetensors"
+    assert (source / "model.safetensors").read_text() == "weights"
 
 
 @pytest.mark.parametrize("train", ["rows", "rows/*.jsonl"])
