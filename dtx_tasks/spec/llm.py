@@ -57,8 +57,8 @@ class LLM(SpecModel):
     """What a reader should know about it."""
 
     source: Annotated[str, Field(min_length=1, examples=["models/Qwen2.5-0.5B-Instruct", "hf://Qwen/Qwen2.5-0.5B-Instruct", "made:tiny-bilingual"])]
-    """A folder in Hugging Face layout (a relative path counts from the file that names it), `hf://OWNER/NAME@REVISION` of the Hugging Face
-    hub or `ms://OWNER/NAME@REVISION` of ModelScope (the main branch where no revision is named), or `made:RECIPE` for a model that is made on first use. 来源"""
+    """A folder in Hugging Face layout (a relative path counts from the file that names it), `hf://OWNER/NAME@REVISION` of the Hugging Face hub
+    or `ms://OWNER/NAME@REVISION` of ModelScope (the main branch where no revision is named), or `made:RECIPE` for a model that is made on first use. 来源"""
 
     template: Annotated[Template, BeforeValidator(_by_its_name)] = "tokenizer"
     """How a conversation becomes text: `tokenizer` is the model's own chat template, docs/templates.md lists the others; `-` is `default`. 对话模板"""
