@@ -1,4 +1,4 @@
-"""Generates what follows from the code: the JSON Schema, the spec reference and the templates. `--check` only compares."""
+"""Generates what follows from the code: the JSON Schema, the spec reference, the templates and the pages. `--check` only compares."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from docs import imported, templates, training
+from docs import imported, models, templates, training
 from dtx_tasks.dataset import CODES
 from dtx_tasks.spec import (
     LLM,
@@ -68,6 +68,7 @@ def main() -> int:
     """Writes every generated file; with --check says which ones are not current."""
     wanted = {"config/schema/experiment.schema.json": experiment_schema(), "docs/spec.md": spec_reference(), "docs/findings.md": findings_reference()}
     wanted |= {"docs/templates.md": templates.page(), "docs/training.md": training.page(), "docs/import.md": imported.page()}
+    wanted |= {"docs/models.md": models.page(), "dtx_tasks/plan/architectures.json": models.architectures()}
     wanted |= {f"dtx_tasks/template/{name}.jinja": templates.jinja_of(name, template) for name, template in TEMPLATES.items()}
     stale = [name for name, text in wanted.items() if not (REPOSITORY / name).exists() or (REPOSITORY / name).read_text(encoding="utf-8") != text]
     if "--check" in sys.argv:

@@ -110,6 +110,11 @@ def hub_endpoint() -> str:
     return (os.environ.get("HF_ENDPOINT") or "https://huggingface.co").rstrip("/")
 
 
+def modelscope_endpoint() -> str:
+    """ModelScope: MODELSCOPE_ENDPOINT names a mirror."""
+    return (os.environ.get("MODELSCOPE_ENDPOINT") or "https://modelscope.cn").rstrip("/")
+
+
 def hub_token() -> str:
     """Who asks the hub, for what is not public: HF_TOKEN; empty for nobody."""
     return os.environ.get("HF_TOKEN", "").strip()

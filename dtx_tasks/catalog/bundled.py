@@ -1,4 +1,4 @@
-"""The bundled resources: one YAML file each, below config/."""
+"""The bundled resources: one YAML file each, below config/; LLMs of the hub by family."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dtx_tasks.catalog.kinds import DATASETS, GROUPS, LLMS, PARAMETERS, SCORINGS
 from dtx_tasks.catalog.names import MergedNames
 from dtx_tasks.errors import SpecError
 from dtx_tasks.settings import bundled_folder
-from dtx_tasks.spec import LLM, Dataset, HyperparameterGroup, PluginParameters, Scoring, load_text, parse
+from dtx_tasks.spec import LLM, Dataset, Family, HyperparameterGroup, PluginParameters, Scoring, load_text, parse
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from dtx_tasks.spec.base import SpecModel
 
 Resource = TypeVar("Resource", bound="SpecModel")
+
+FAMILIES = "models/families"
 
 
 @dataclass(frozen=True)
@@ -76,13 +78,22 @@ def load_catalog(folder: Path) -> Catalog:
     """
     folders: dict[tuple[str, str], Path] = {}
     return Catalog(
-        llms=_load(folder / LLMS.folder, LLM, folders),
+        llms=_load(folder / LLMS.folder, LLM, folders) | {llm.name: llm for family in load_families(folder) for llm in family.llms()},
         datasets=_load(folder / DATASETS.folder, Dataset, folders),
         groups=_load(folder / GROUPS.folder, HyperparameterGroup, folders),
         scorings=_load(folder / SCORINGS.folder, Scoring, folders),
         parameters=_load(folder / PARAMETERS.folder, PluginParameters, folders),
         folders=folders,
     )
+
+
+def load_families(folder: Path) -> list[Family]:
+    """The families of base models that a configuration folder knows, by file name.
+
+    Raises:
+        SpecError: A file has mistakes.
+    """
+    return [parse(load_text(path.read_text(encoding="utf-8"), str(path)), Family) for path in sorted((folder / FAMILIES).glob("*.yaml"))]
 
 
 def _load(folder: Path, kind: type[Resource], folders: dict[tuple[str, str], Path]) -> dict[str, Resource]:

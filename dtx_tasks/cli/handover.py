@@ -41,11 +41,11 @@ def hand_over(data: dict[str, Any], plan: ExperimentPlan, folder: Path, root: st
             if isinstance(definition.get(split), str) and not is_remote(definition[split]):
                 definition[split] = store(_here(definition[split], folder), layout)
     for definition in _definitions(changed, "llms", "llm"):
-        if not definition["source"].startswith("made:") and not is_remote(definition["source"]):
+        if not definition["source"].startswith("made:") and "://" not in definition["source"]:
             definition["source"] = store((folder / Path(definition["source"]).expanduser()).resolve(), layout)
     for definition in _definitions(changed, "hyperparameters", "hyperparameters"):
         written = definition.get("reward_model")
-        if written and not is_remote(written):
+        if written and "://" not in written:
             definition["reward_model"] = store((folder / Path(written).expanduser()).resolve(), layout)
     _hand_over_own(plan, layout)
     return changed

@@ -109,7 +109,7 @@ def hand_over_rows(file: FileSource, layout: Layout) -> str:
 
 
 def _moved_llm(llm: LLMSource, layout: Layout) -> LLMSource:
-    if llm.kind == "made" or is_remote(llm.source) or not is_remote(layout.root):
+    if llm.kind in ("made", "hub") or is_remote(llm.source) or not is_remote(layout.root):
         return llm
     uri = layout.upload(llm.revision[:16], Path(llm.source).name)
     copy_folder(Path(llm.source), uri)

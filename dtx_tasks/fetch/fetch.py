@@ -1,4 +1,4 @@
-"""Copies or makes a base LLM, and vouches for it with a record."""
+"""Copies, downloads or makes a base LLM, and vouches for it with a record."""
 
 from __future__ import annotations
 
@@ -8,16 +8,19 @@ from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dtx_tasks.errors import ClaimedError, DataError
+from dtx_tasks.errors import ClaimedError, DataError, TransientError
 from dtx_tasks.plan import CODE_VERSIONS
 from dtx_tasks.records import BaseDocument, FetchedLLM, Layout, digest_of
 from dtx_tasks.storage import (
+    DownloadError,
     bring,
+    bring_model,
     claim,
     copy_folder,
     digest_of_files,
     download,
     is_remote,
+    look_up_model,
     manifest_of,
     put_folder,
     read_record,
@@ -64,9 +67,12 @@ def fetched(folder: str) -> FetchedLLM | None:
 
 def _fetch(llm: LLMSource, folder: str, held: Claim) -> FetchedLLM:
     partial = workplace(f"{folder}/partial")
-    remove(str(partial))
+    if llm.kind != "hub":
+        remove(str(partial))
     if llm.kind == "made":
         _make(llm.source, partial)
+    elif llm.kind == "hub":
+        _download(llm, partial)
     elif llm.kind == "adapter":
         _merge(llm, partial)
     else:
@@ -96,6 +102,25 @@ def _copy(llm: LLMSource, folder: Path) -> None:
         download(llm.source, files, folder)
     else:
         copy_folder(Path(llm.source), str(folder))
+
+
+def _download(llm: LLMSource, folder: Path) -> None:
+    """Brings a model from a hub; what an earlier attempt has brought stays."""
+    try:
+        found = look_up_model(llm.source)
+        if found.revision != llm.revision:
+            raise DataError(f"{llm.source} has changed since the experiment was planned.", "Start the experiment again.")
+        _remove_others(folder, {file.path for file in found.files})
+        bring_model(found, folder)
+    except DownloadError as error:
+        raise TransientError(f"{llm.source} cannot be downloaded: {error}.", "What has arrived stays: the next attempt goes on from there.") from None
+
+
+def _remove_others(folder: Path, names: set[str]) -> None:
+    """Removes what is no part of the model."""
+    for path in folder.iterdir():
+        if path.name.removesuffix(".arriving") not in names:
+            remove(str(path))
 
 
 def _merge(llm: LLMSource, folder: Path) -> None:

@@ -6,7 +6,9 @@ import shutil
 from typing import TYPE_CHECKING, Any
 
 from peft import PeftConfig, PeftModel, TaskType
-from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
+from transformers import AutoTokenizer
+
+from dtx_tasks.pretrained import load_rater, load_writer
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,9 +33,4 @@ def merge(adapter: Path, base: Path, folder: Path) -> None:
 
 
 def _load(base: Path, task_type: str | None, pad_token_id: int) -> Any:
-    if task_type != TaskType.SEQ_CLS:
-        return AutoModelForCausalLM.from_pretrained(base, dtype="auto")
-    config = AutoConfig.from_pretrained(base)
-    # A reward model: one number for each text, whose end it finds by the padding behind it.
-    config.num_labels, config.pad_token_id = 1, pad_token_id
-    return AutoModelForSequenceClassification.from_pretrained(base, config=config, dtype="auto")
+    return load_writer(base, dtype="auto") if task_type != TaskType.SEQ_CLS else load_rater(base, pad_token_id=pad_token_id, dtype="auto")

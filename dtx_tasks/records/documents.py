@@ -33,14 +33,16 @@ class LLMSource(Record):
     name: str
     llm_id: str
     """Content hash of the source and its revision."""
-    kind: Literal["local", "adapter", "made"]
+    kind: Literal["local", "adapter", "made", "hub"]
     source: str
-    """The folder, or the recipe of a made model."""
+    """The folder, the address on the hub with its commit, or the recipe of a made model."""
     base: str | None = None
     """The folder that an adapter is merged into when it is fetched."""
     revision: str
-    """Digest of the folder's files, or the recipe's version."""
+    """Digest of the folder's files, the commit on the hub, or the recipe's version."""
     template: str
+    architecture: str = ""
+    """What its config.json calls `model_type`; empty where nobody has looked."""
     num_bytes: int
     """Size of the folder; 0 for a model that is not made yet."""
 

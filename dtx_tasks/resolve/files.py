@@ -110,7 +110,7 @@ class Allowed:
         if is_remote(uri):
             return self.refused(uri.rstrip("/")) or self._brought_from_s3(uri.rstrip("/"))
         if is_web(uri):
-            return self._web_refused(uri, "/") or bring_page(uri, may_redirect=self.roots is None)
+            return self.web_refused(uri, "/") or bring_page(uri, may_redirect=self.roots is None)
         remedy = "Use a local path, s3://BUCKET/KEY, https://HOST/FILE or hf://datasets/OWNER/NAME@REVISION/PATH."
         return Mistake("", f"this source cannot be reached (got {uri!r})", remedy)
 
@@ -123,7 +123,7 @@ class Allowed:
         return folder_mistake(names, uri) or bring(folder, [entry for entry in manifest_of(folder) if entry.path in names])
 
     def _brought_from_hub(self, uri: str) -> tuple[Path, str] | Mistake:
-        refused = self._web_refused(uri, "/", "@")
+        refused = self.web_refused(uri, "/", "@")
         if refused:
             return refused
         found = look_up(uri)
@@ -134,7 +134,7 @@ class Allowed:
         path = bring_hub(files)
         return path, labelled(path, files.uri)
 
-    def _web_refused(self, uri: str, *ends: str) -> Mistake | None:
+    def web_refused(self, uri: str, *ends: str) -> Mistake | None:
         """Why an address may not be asked; None where it may. A request must not make this machine look at others."""
         is_held = self.roots is None or any(isinstance(root, str) and uri.startswith(tuple(f"{root}{end}" for end in ends)) for root in self.roots)
         if is_held and not (self.roots is not None and (".." in uri or "%" in uri)):

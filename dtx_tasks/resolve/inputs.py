@@ -12,6 +12,7 @@ from dtx_tasks.catalog.backend import load_backend
 from dtx_tasks.dataset import leaked_rows
 from dtx_tasks.errors import Mistake, SpecError, nearest
 from dtx_tasks.plan import Case, ResolvedInputs, advice, broken_resources, broken_rules, cells
+from dtx_tasks.plan.architectures import unsuited
 from dtx_tasks.records import Layout, ResourceVersion
 from dtx_tasks.resolve.files import Allowed, resolve_dataset
 from dtx_tasks.resolve.groups import chain_of, difference_of, merged_values, val_size_of
@@ -128,6 +129,7 @@ def resolve(experiment: FinetuneExperiment, catalog: Catalog, origin: Origin) ->
     lookup.mistakes += broken_resources(experiment.resources)
     _refuse_uneven(lookup, groups)
     _refuse_endless(lookup, llms, groups)
+    _refuse_unsuited(lookup, llms, groups)
     if lookup.mistakes:
         raise SpecError("\n".join(mistake.text("the experiment") for mistake in lookup.mistakes), mistakes=lookup.mistakes)
     notes = (*lookup.notes, *_doubts(found), *near_leakage(found))
@@ -286,3 +288,13 @@ def _refuse_endless(lookup: _Lookup, llms: dict[str, LLMSource], groups: dict[st
         if groups[group].train_on_prompt and template and not template.can_train_on_prompt:
             problem = f"train_on_prompt of {group!r} does not fit {llm!r}: its template {llms[llm].template} has no mark where an earlier answer ends"
             lookup.mistakes.append(Mistake("", problem, "Remove train_on_prompt, or choose another `template` of the LLM."))
+
+
+def _refuse_unsuited(lookup: _Lookup, llms: dict[str, LLMSource], groups: dict[str, Hyperparameters]) -> None:
+    """What an architecture cannot do."""
+    if lookup.mistakes:
+        return
+    for llm, group in dict.fromkeys((cell.llm, cell.hyperparameters) for cell in cells(lookup.experiment)):
+        reason = unsuited(llms[llm].architecture, groups[group])
+        if reason:
+            lookup.mistakes.append(Mistake("", f"{group!r} does not fit {llm!r}: {reason[0]}", reason[1]))

@@ -1,14 +1,17 @@
-"""The files behind an LLM: a model, an adapter on one, or a recipe."""
+"""The files behind an LLM: a model of a folder or a hub, an adapter on one, or a recipe."""
 
 from __future__ import annotations
 
 import json
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from dtx_tasks.catalog.recipes import MADE_MODELS
 from dtx_tasks.errors import Mistake, nearest
+from dtx_tasks.plan.architectures import unknown, unloadable
 from dtx_tasks.records import LLMSource, digest_of
-from dtx_tasks.storage import digest_of_files, is_remote, manifest, manifest_of, read_bytes
+from dtx_tasks.storage import DownloadError, bring_model, digest_of_files, is_hub_model, is_remote, look_up_model, manifest, manifest_of, read_bytes
 
 if TYPE_CHECKING:
     from dtx_tasks.records import FileEntry
@@ -17,6 +20,7 @@ if TYPE_CHECKING:
 
 MADE = "made:"
 ADAPTER = "adapter_config.json"
+CONFIG = "config.json"
 OF_TOKENS = ("PROMPT_TUNING", "PREFIX_TUNING", "P_TUNING")
 """PEFT's names of methods whose adapters are tokens: there is nothing to merge."""
 
@@ -36,26 +40,74 @@ class _Found(NamedTuple):
 
 
 def resolve_llm(llm: LLM, allowed: Allowed) -> LLMSource | Mistake:
-    """The revision of an LLM: the digest of its files, or its recipe's version."""
+    """The revision of an LLM: the digest of its files, its commit on the hub, or its recipe's version."""
+    # What is known not to work needs no look at the hub.
+    refused = unknown(llm.architecture) if llm.architecture else None
+    if refused:
+        return refused
+    found = _resolved(llm, allowed)
+    if isinstance(found, LLMSource) and llm.architecture not in (None, found.architecture):
+        return Mistake(".architecture", f"is not that of the model (got {llm.architecture!r})", f"Its {CONFIG} says {found.architecture!r}.")
+    return found
+
+
+def _resolved(llm: LLM, allowed: Allowed) -> LLMSource | Mistake:
     if llm.source.startswith(MADE):
         return _made(llm, llm.source.removeprefix(MADE))
+    if is_hub_model(llm.source):
+        return _of_hub(llm, allowed)
     if ("://" in llm.source and not is_remote(llm.source)) or llm.source.startswith("hf:"):
-        remedy = "Download it first, `hf download NAME --local-dir models/NAME`, and give that folder."
-        return Mistake(".source", f"models are not fetched from the network yet (got {llm.source!r})", remedy)
+        remedy = "Use hf://OWNER/NAME@REVISION, ms://OWNER/NAME@REVISION of ModelScope, s3://BUCKET/FOLDER or a folder in Hugging Face layout."
+        return Mistake(".source", f"this source cannot be reached (got {llm.source!r})", remedy)
     found = _find(llm.source, allowed)
     if isinstance(found, Mistake):
         return found
-    if found.has(ADAPTER):
-        return _merged(llm, found, allowed)
-    if not found.has("config.json"):
-        return Mistake(".source", f"is not a model in Hugging Face layout (got {llm.source!r})", f"There is no config.json in {found.source}.")
-    return _llm_source(llm, "local", found.source, digest_of_files(found.files), found.num_bytes)
+    return _merged(llm, found, allowed) if found.has(ADAPTER) else _of_folder(llm, found)
+
+
+def _of_folder(llm: LLM, found: _Found) -> LLMSource | Mistake:
+    if not found.has(CONFIG):
+        return Mistake(".source", f"is not a model in Hugging Face layout (got {llm.source!r})", f"There is no {CONFIG} in {found.source}.")
+    config = _config_of(read_bytes(f"{found.source}/{CONFIG}"), llm)
+    return config if isinstance(config, Mistake) else _llm_source(llm, "local", found.source, digest_of_files(found.files), found.num_bytes, config)
+
+
+def _of_hub(llm: LLM, allowed: Allowed) -> LLMSource | Mistake:
+    refused = allowed.web_refused(llm.source, "/", "@")
+    if refused:
+        return _told(refused)
+    try:
+        found = look_up_model(llm.source)
+        with tempfile.TemporaryDirectory() as folder:
+            bring_model(found, Path(folder), only=CONFIG)
+            written = Path(folder) / CONFIG
+            content = written.read_bytes() if written.exists() else None
+    except DownloadError as error:
+        remedy = "Look at the address, or download it yourself and name the folder."
+        return Mistake(".source", f"cannot be downloaded: {error} (got {llm.source!r})", remedy)
+    if content is None:
+        return Mistake(".source", f"is not a model in Hugging Face layout (got {llm.source!r})", f"There is no {CONFIG} in it.")
+    config = _config_of(content, llm)
+    return config if isinstance(config, Mistake) else _llm_source(llm, "hub", found.address, found.revision, found.num_bytes, config)
+
+
+def _config_of(content: bytes, llm: LLM) -> dict[str, Any] | Mistake:
+    """What a config.json says, if it is that of a model which can be loaded."""
+    try:
+        config = json.loads(content)
+    except ValueError as error:
+        return Mistake(".source", f"its {CONFIG} is no JSON: {error} (got {llm.source!r})", "Bring the model again.")
+    if not isinstance(config, dict) or not config.get("model_type"):
+        return Mistake(
+            ".source", f"its {CONFIG} names no model_type (got {llm.source!r})", "Without it nobody knows how the weights are read: bring the model again."
+        )
+    return unloadable(config) or config
 
 
 def _made(llm: LLM, recipe: str) -> LLMSource | Mistake:
     if recipe not in MADE_MODELS:
         return Mistake(".source", f"there is no recipe of this name (got {recipe!r})", nearest(recipe, MADE_MODELS))
-    return _llm_source(llm, "made", recipe, f"{recipe}@{MADE_MODELS[recipe]}", 0)
+    return _llm_source(llm, "made", recipe, f"{recipe}@{MADE_MODELS[recipe]}", 0, {"model_type": "llama"})
 
 
 def _find(source: str, allowed: Allowed) -> _Found | Mistake:
@@ -83,16 +135,19 @@ def _merged(llm: LLM, adapter: _Found, allowed: Allowed) -> LLMSource | Mistake:
     base = _find(written, allowed) if written else Mistake(".source", "is an adapter that does not name its base", f"Name it in {ADAPTER}.")
     if isinstance(base, Mistake):
         return Mistake(".source", f"is an adapter, and its base {base.problem}", f"{ADAPTER} names it. {base.remedy}")
-    if not base.has("config.json"):
+    if not base.has(CONFIG):
         return Mistake(
-            ".source", f"is an adapter, and its base is not a model in Hugging Face layout (got {written!r})", f"There is no config.json in {base.source}."
+            ".source", f"is an adapter, and its base is not a model in Hugging Face layout (got {written!r})", f"There is no {CONFIG} in {base.source}."
         )
+    of_base = _config_of(read_bytes(f"{base.source}/{CONFIG}"), llm)
+    if isinstance(of_base, Mistake):
+        return of_base
     revision = digest_of(["adapter", digest_of_files(adapter.files), digest_of_files(base.files)], 64)
-    found = _llm_source(llm, "adapter", adapter.source, revision, adapter.num_bytes + base.num_bytes)
+    found = _llm_source(llm, "adapter", adapter.source, revision, adapter.num_bytes + base.num_bytes, of_base)
     return found.model_copy(update={"base": base.source})
 
 
-def _llm_source(llm: LLM, kind: Literal["local", "adapter", "made"], source: str, revision: str, num_bytes: int) -> LLMSource:
+def _llm_source(llm: LLM, kind: Literal["local", "adapter", "made", "hub"], source: str, revision: str, num_bytes: int, config: dict[str, Any]) -> LLMSource:
     return LLMSource(
         name=llm.name,
         llm_id=digest_of(["llm", kind, revision, llm.template]),
@@ -100,5 +155,6 @@ def _llm_source(llm: LLM, kind: Literal["local", "adapter", "made"], source: str
         source=source,
         revision=revision,
         template=llm.template,
+        architecture=str(config["model_type"]),
         num_bytes=num_bytes,
     )

@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from peft import PeftModel
-from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer, set_seed
+from transformers import AutoTokenizer, set_seed
+
+from dtx_tasks.pretrained import load_rater, load_writer
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,7 +34,7 @@ def load_checkpoint(model_path: Path, tokenizer_path: Path, adapter_path: Path |
         as_reward: Whether it rates answers in place of writing them.
     """
     tokenizer: Any = AutoTokenizer.from_pretrained(tokenizer_path, padding_side="left")
-    model: Any = _reward_model(model_path, tokenizer.pad_token_id) if as_reward else AutoModelForCausalLM.from_pretrained(model_path, dtype=torch.float32)
+    model: Any = _reward_model(model_path, tokenizer.pad_token_id) if as_reward else load_writer(model_path, dtype=torch.float32)
     if adapter_path:
         model = _merged(PeftModel.from_pretrained(model, adapter_path))
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -41,9 +43,7 @@ def load_checkpoint(model_path: Path, tokenizer_path: Path, adapter_path: Path |
 
 def _reward_model(path: Path, pad_token_id: int) -> Any:
     set_seed(HEAD_SEED)
-    config = AutoConfig.from_pretrained(path)
-    config.num_labels, config.pad_token_id = 1, pad_token_id
-    return AutoModelForSequenceClassification.from_pretrained(path, config=config, dtype=torch.float32)
+    return load_rater(path, pad_token_id=pad_token_id, dtype=torch.float32)
 
 
 def _merged(model: PeftModel) -> Any:

@@ -4,6 +4,7 @@ from dtx_tasks.spec.dataset import HELD_OUT, SPLITS, Columns, Dataset, Format, K
 from dtx_tasks.spec.dump import dump_text
 from dtx_tasks.spec.effects import ADAPTERS, PROJECTED, PROMPTS, REINFORCED, follows_validation, idle, idle_mistakes
 from dtx_tasks.spec.experiment import Combination, FinetuneExperiment, JobEntry, Matrix, Resources, Selection, TeamName
+from dtx_tasks.spec.family import Family, Member
 from dtx_tasks.spec.hyperparameters import HyperparameterGroup, Hyperparameters
 from dtx_tasks.spec.llm import LLM
 from dtx_tasks.spec.load import SpecDocument, load_text, parse
@@ -29,6 +30,7 @@ __all__ = [
     "Columns",
     "Combination",
     "Dataset",
+    "Family",
     "FinetuneExperiment",
     "Format",
     "HyperparameterGroup",
@@ -36,6 +38,7 @@ __all__ = [
     "JobEntry",
     "Kind",
     "Matrix",
+    "Member",
     "Metric",
     "Plugin",
     "PluginParameters",

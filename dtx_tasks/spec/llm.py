@@ -56,8 +56,12 @@ class LLM(SpecModel):
     description: str = ""
     """What a reader should know about it."""
 
-    source: Annotated[str, Field(min_length=1, examples=["models/Qwen2.5-0.5B-Instruct", "made:tiny-bilingual"])]
-    """A folder in Hugging Face layout (a relative path counts from the file that names it), or `made:RECIPE` for a model that is made on first use. 来源"""
+    source: Annotated[str, Field(min_length=1, examples=["models/Qwen2.5-0.5B-Instruct", "hf://Qwen/Qwen2.5-0.5B-Instruct", "made:tiny-bilingual"])]
+    """A folder in Hugging Face layout (a relative path counts from the file that names it), `hf://OWNER/NAME@REVISION` of the Hugging Face hub
+    or `ms://OWNER/NAME@REVISION` of ModelScope (the main branch where no revision is named), or `made:RECIPE` for a model that is made on first use. 来源"""
 
     template: Annotated[Template, BeforeValidator(_by_its_name)] = "tokenizer"
     """How a conversation becomes text: `tokenizer` is the model's own chat template, docs/templates.md lists the others; `-` is `default`. 对话模板"""
+
+    architecture: Annotated[str, Field(min_length=1)] | None = None
+    """What its config.json calls `model_type`; the file says it by itself, and must say the same. 模型结构"""

@@ -34,6 +34,7 @@ from dtx_tasks.storage.folders import (
 )
 from dtx_tasks.storage.hub import HubFiles, bring_hub, is_hub, look_up
 from dtx_tasks.storage.local import local_path, sha256_of
+from dtx_tasks.storage.models import HubModel, bring_model, is_hub_model, look_up_model
 from dtx_tasks.storage.pattern import chosen, parted
 from dtx_tasks.storage.places import Places, places
 from dtx_tasks.storage.web import DownloadError, bring_page, is_web
@@ -42,11 +43,13 @@ __all__ = [
     "Claim",
     "DownloadError",
     "HubFiles",
+    "HubModel",
     "Places",
     "append_line",
     "bring",
     "bring_file",
     "bring_hub",
+    "bring_model",
     "bring_page",
     "chosen",
     "claim",
@@ -59,12 +62,14 @@ __all__ = [
     "gather",
     "is_claimed",
     "is_hub",
+    "is_hub_model",
     "is_remote",
     "is_web",
     "link_folder",
     "list_names",
     "local_path",
     "look_up",
+    "look_up_model",
     "manifest",
     "manifest_of",
     "parted",

@@ -72,21 +72,21 @@ def look_up(uri: str) -> HubFiles:
     if not found:
         raise DownloadError("it is no address of a dataset: write hf://datasets/OWNER/NAME@REVISION/PATH")
     revision, path = unquote(found["revision"] or MAIN), (found["path"] or "").strip("/")
-    said = _said(f"/api/datasets/{found['id']}/revision/{quote(revision, safe='')}")
-    files = [_checked(str(item["rfilename"])) for item in said["siblings"]]
+    answer = said(hub_endpoint(), f"/api/datasets/{found['id']}/revision/{quote(revision, safe='')}", ("sha", "siblings"), login())
+    files = [checked(str(item["rfilename"])) for item in answer["siblings"]]
     if path in files:
-        return HubFiles(found["id"], str(said["sha"]), path, ())
+        return HubFiles(found["id"], str(answer["sha"]), path, ())
     folder, pattern = parted(f"/{path}")
     above = f"{folder.strip('/')}/".lstrip("/")
     below = {name.removeprefix(above).partition("/")[0] for name in files if name.startswith(above)}
     names = chosen(sorted(name for name in below if not name.startswith(".")), pattern)
     if not names:
         raise DownloadError(f"{found['id']} has nothing of this name at {revision}: {_some(files)}")
-    return HubFiles(found["id"], str(said["sha"]), path, tuple(names))
+    return HubFiles(found["id"], str(answer["sha"]), path, tuple(names))
 
 
-def _checked(name: str) -> str:
-    """A mirror must not make this machine write where it should not."""
+def checked(name: str) -> str:
+    """The name of a file, as a hub gives it: a mirror must not make this machine write where it should not."""
     if {"", ".", ".."} & set(name.split("/")):
         raise DownloadError(f"{hub_endpoint()} has a file whose name leads elsewhere (got {name!r})")
     return name
@@ -121,7 +121,7 @@ def _bring(files: HubFiles, path: str, place: Path, entry: Path) -> Path:
         return place
     address = f"{hub_endpoint()}/datasets/{files.repository}/resolve/{files.commit}/{quote(path)}"
     try:
-        with httpx.stream("GET", address, headers={**AS_IT_IS, **_login()}, follow_redirects=True, timeout=TIMEOUT_S) as answer:
+        with httpx.stream("GET", address, headers={**AS_IT_IS, **login()}, follow_redirects=True, timeout=TIMEOUT_S) as answer:
             note.unlink(missing_ok=True)
             note.write_text(sha256_of(keep(answer, place, *_digest(answer))))
             return place
@@ -143,28 +143,38 @@ def _digest(answer: httpx.Response) -> tuple[str, Any]:
     raise DownloadError(f"{hub_endpoint()} does not say what its digest is (got {named!r} as its ETag)")
 
 
-def _said(path: str) -> dict[str, Any]:
-    """An answer of the hub's own interface."""
+def said(hub: str, path: str, keys: tuple[str, ...], shown: dict[str, str]) -> dict[str, Any]:
+    """An answer of a hub's own interface.
+
+    Args:
+        hub: Who is asked.
+        path: For what.
+        keys: What the answer must have.
+        shown: Who asks, as headers.
+
+    Raises:
+        DownloadError: There is no such answer.
+    """
     import httpx
 
     try:
-        answer = httpx.get(f"{hub_endpoint()}{path}", headers=_login(), follow_redirects=True, timeout=TIMEOUT_S)
+        answer = httpx.get(f"{hub}{path}", headers=shown, follow_redirects=True, timeout=TIMEOUT_S)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise DownloadError(f"{hub_endpoint()}: {type(error).__name__}: {error}") from None
+        raise DownloadError(f"{hub}: {type(error).__name__}: {error}") from None
     if answer.status_code != 200:
         hint = "is the name right? One that is not public needs HF_TOKEN, with the right to read it"
-        raise DownloadError(f"{hub_endpoint()} answered {answer.status_code} {answer.reason_phrase}: {hint}")
+        raise DownloadError(f"{hub} answered {answer.status_code} {answer.reason_phrase}: {hint}")
     try:
-        said: dict[str, Any] = answer.json()
+        found: dict[str, Any] = answer.json()
     except ValueError:
-        raise DownloadError(f"{hub_endpoint()} answered with something that is no JSON: is HF_ENDPOINT a mirror of the hub?") from None
-    if "sha" not in said or "siblings" not in said:
-        raise DownloadError(f"{hub_endpoint()} names no commit and no files: is HF_ENDPOINT a mirror of the hub?")
-    return said
+        raise DownloadError(f"{hub} answered with something that is no JSON: is HF_ENDPOINT a mirror of the hub?") from None
+    if not set(keys) <= set(found):
+        raise DownloadError(f"{hub} names no commit and no files: is HF_ENDPOINT a mirror of the hub?")
+    return found
 
 
-def _login() -> dict[str, str]:
-    """Only the hub sees it: httpx leaves it out where the answer leads to another machine."""
+def login() -> dict[str, str]:
+    """Who asks, as a header. Only the hub sees it: httpx leaves it out where the answer leads to another machine."""
     return {"Authorization": f"Bearer {hub_token()}"} if hub_token() else {}
 
 

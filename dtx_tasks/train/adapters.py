@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import torch
 from peft import (
     IA3Config,
     LoraConfig,
@@ -15,6 +16,7 @@ from peft import (
 )
 
 from dtx_tasks.plan.identity import lora_alpha
+from dtx_tasks.pretrained import beside_language
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -58,6 +60,7 @@ def _lora(values: Hyperparameters, model: PreTrainedModel, common: dict[str, Any
         lora_alpha=lora_alpha(values),
         lora_dropout=values.lora_dropout,
         target_modules=target,
+        exclude_modules=beside_language(model) or None,
         modules_to_save=[*kept, *(["score"] if values.stage == "rm" else [])] or None,
         use_rslora=values.use_rslora,
         use_dora=values.use_dora,
@@ -66,10 +69,15 @@ def _lora(values: Hyperparameters, model: PreTrainedModel, common: dict[str, Any
     )
 
 
-def _all_linear(model: PreTrainedModel) -> str | list[str]:
-    """Every linear layer but the head; PEFT finds them by itself, unless HQQ has put others in their place."""
-    by_hqq = {name.rsplit(".", 1)[-1] for name, module in model.named_modules() if type(module).__name__ == "HQQLinear"}
-    return sorted(by_hqq) or "all-linear"
+def _all_linear(model: PreTrainedModel) -> list[str]:
+    """Names of the language's linear layers; of a mixture of experts those that attend.
+
+    Experts are no layers in transformers 5 but one weight. PEFT 0.21 can learn that only without dropout and DoRA, and then leaves out shared experts.
+    """
+    names = [name for name, module in model.get_decoder().named_modules() if isinstance(module, torch.nn.Linear) or type(module).__name__ == "HQQLinear"]
+    if any(name.endswith(".experts") for name, _ in model.named_modules()):
+        names = [name for name in names if "attn." in name]
+    return sorted({name.rsplit(".", 1)[-1] for name in names})
 
 
 def _beginning(values: Hyperparameters) -> Any:

@@ -26,7 +26,7 @@ def freeze(model: PreTrainedModel, values: Hyperparameters) -> None:
     Raises:
         SpecError: The model has fewer layers, or no module of a name.
     """
-    names = [name for name, _ in model.named_parameters()]
+    names = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
     layers = _layers(names, values.freeze_trainable_layers)
     extra = _listed(values.freeze_extra_modules)
     if values.stage == "rm":

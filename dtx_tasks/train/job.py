@@ -35,7 +35,7 @@ from dtx_tasks.train.model import load_model
 from dtx_tasks.train.optimizer import projected_modules, use_own_optimizer
 from dtx_tasks.train.outcome import Outcome
 from dtx_tasks.train.pace import SHARE_OF_A_STEP, Pause
-from dtx_tasks.train.padding import check_packing, lays_end_to_end
+from dtx_tasks.train.padding import lays_end_to_end
 from dtx_tasks.train.progress import DivergenceGuard, Progress, SaveByClock, StopRequest
 from dtx_tasks.train.sharding import keep_digits, shard_on_cpu
 from dtx_tasks.train.stages import TRAINERS, rows_of_stage, stage_arguments
@@ -213,7 +213,6 @@ def _trainer(job: FinetuneJob, resources: Resources, folder: JobFolder, attempt:
     trainer_class: Any
     trainer_class, arguments_class = TRAINERS[values.stage]
     config = AutoConfig.from_pretrained(folder.llm_path)
-    check_packing(config, values)
     rows = rows_of_stage(Dataset.from_file(str(folder.prepared_path / TRAIN_FILE)), values)
     end_to_end = values.stage in SUPERVISED and lays_end_to_end(config, values, rows, attempt.micro_batch_size)
     of_stage = stage_arguments(values, tokenizer.pad_token_id, end_to_end=end_to_end)
@@ -221,7 +220,7 @@ def _trainer(job: FinetuneJob, resources: Resources, folder: JobFolder, attempt:
     if resources.fsdp and told.use_cpu:
         shard_on_cpu()
     model = load_model(folder.llm_path, values, tokenizer.pad_token_id)
-    guard = DivergenceGuard(model.config.vocab_size if values.stage in SUPERVISED else None)
+    guard = DivergenceGuard(model.config.get_text_config().vocab_size if values.stage in SUPERVISED else None)
     is_likelihood = values.stage in SUPERVISED and not values.label_smoothing_factor
     validation = _validation(folder, values)
     evaluations = Pause(steps_worth=len(validation or ()) / values.global_batch_size * SHARE_OF_A_STEP, at_the_end=True)

@@ -6,9 +6,10 @@ import math
 from typing import TYPE_CHECKING, Any
 
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceClassification, BitsAndBytesConfig
+from transformers import AutoConfig, BitsAndBytesConfig
 
 from dtx_tasks.errors import SpecError
+from dtx_tasks.pretrained import beside_language, load_rater, load_writer
 from dtx_tasks.train.freeze import freeze
 
 if TYPE_CHECKING:
@@ -39,14 +40,11 @@ def load_model(path: Path, values: Hyperparameters, pad_token_id: int) -> PreTra
         known["attn_implementation"] = ATTENTION[values.flash_attn]
     if values.quantization_bit and values.quantization_method == "bnb":
         known["quantization_config"] = _bits_and_bytes(values)
-    model: PreTrainedModel
-    if values.stage == "rm":
-        known["config"].num_labels, known["config"].pad_token_id = 1, pad_token_id
-        model = AutoModelForSequenceClassification.from_pretrained(path, **known)
-    else:
-        model = AutoModelForCausalLM.from_pretrained(path, **known)
+    model = load_rater(path, pad_token_id=pad_token_id, **known) if values.stage == "rm" else load_writer(path, **known)
     if values.quantization_bit and values.quantization_method == "hqq":
         _quantise_by_hqq(model, values)
+    for name in beside_language(model):
+        model.get_submodule(name).requires_grad_(False)
     if values.finetuning_type == "freeze":
         freeze(model, values)
     return model

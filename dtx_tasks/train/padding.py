@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow.compute as pc
 
-from dtx_tasks.errors import SpecError
+from dtx_tasks.plan.architectures import PACKED
 from dtx_tasks.spec import PROMPTS
 
 if TYPE_CHECKING:
@@ -17,36 +17,6 @@ if TYPE_CHECKING:
     from transformers import PretrainedConfig
 
     from dtx_tasks.spec import Hyperparameters
-
-END_TO_END = frozenset(
-    {
-        "cohere",
-        "cohere2",
-        "gemma",
-        "gemma2",
-        "gemma3_text",
-        "glm",
-        "glm4",
-        "gpt2",
-        "gpt_neox",
-        "granite",
-        "llama",
-        "mistral",
-        "mixtral",
-        "olmo",
-        "olmo2",
-        "phi",
-        "phi3",
-        "qwen2",
-        "qwen2_moe",
-        "qwen3",
-        "qwen3_moe",
-        "smollm3",
-        "stablelm",
-        "starcoder2",
-    }
-)
-"""Architectures whose rows see only themselves where positions begin anew: a test holds it. In others (ALiBi, states) rows would mix."""
 
 NUM_LOOKED_AT = 2048
 ATTENTION_WIDTHS = 6
@@ -62,11 +32,11 @@ def lays_end_to_end(config: PretrainedConfig, values: Hyperparameters, rows: Dat
         rows: What it learns from, with `input_ids`.
         micro_batch_size: Rows of a batch.
     """
-    if micro_batch_size == 1 or config.model_type not in END_TO_END or values.finetuning_type in PROMPTS:
+    if micro_batch_size == 1 or config.model_type not in PACKED or values.finetuning_type in PROMPTS:
         return False
     if values.flash_attn == "fa2":
         return True
-    return end_to_end_costs_less(lengths_of(rows), micro_batch_size, config.hidden_size)
+    return end_to_end_costs_less(lengths_of(rows), micro_batch_size, config.get_text_config().hidden_size)
 
 
 def lengths_of(rows: Dataset) -> list[int]:
@@ -96,17 +66,3 @@ def end_to_end_costs_less(lengths: Sequence[int], micro_batch_size: int, width: 
 def _cost(num_tokens: int, width: int) -> float:
     """Of one row, in units of what a token costs without attention."""
     return num_tokens * (1 + num_tokens / (ATTENTION_WIDTHS * width))
-
-
-def check_packing(config: PretrainedConfig, values: Hyperparameters) -> None:
-    """Whether rows of a packed block see only themselves.
-
-    Args:
-        config: Of the model.
-        values: How it is trained.
-
-    Raises:
-        SpecError: They would see each other.
-    """
-    if values.packing and config.model_type not in END_TO_END:
-        raise SpecError(f"packing: rows of one block would see each other in a model of the architecture {config.model_type}.", "Leave packing out.")

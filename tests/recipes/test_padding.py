@@ -8,49 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from datasets import Dataset
-from transformers import AutoConfig, AutoModelForCausalLM
+from transformers import AutoConfig
 
-from dtx_tasks.errors import SpecError
 from dtx_tasks.records import Attempt
 from dtx_tasks.spec import Hyperparameters, Resources
 from dtx_tasks.train.job import JobFolder, train_job
-from dtx_tasks.train.padding import END_TO_END, check_packing, end_to_end_costs_less, lays_end_to_end
+from dtx_tasks.train.padding import end_to_end_costs_less, lays_end_to_end
 from tests.recipes.world import Trial, make_trial
-
-TINY = {
-    "vocab_size": 64,
-    "hidden_size": 32,
-    "intermediate_size": 64,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "head_dim": 8,
-    "num_experts": 4,
-    "num_local_experts": 4,
-    "num_experts_per_tok": 2,
-    "moe_intermediate_size": 16,
-    "initializer_range": 0.3,
-    # Shorter than a row, so that it matters where positions begin.
-    "sliding_window": 8,
-    "pad_token_id": 0,
-    "bos_token_id": 1,
-    "eos_token_id": 2,
-}
-
-
-@pytest.mark.parametrize("model_type", sorted(END_TO_END))
-@torch.inference_mode()
-def test_rows_end_to_end_see_only_themselves(model_type: str) -> None:
-    """In a model of every architecture of the list: each row computes what it computes alone."""
-    torch.manual_seed(0)
-    model = AutoModelForCausalLM.from_config(AutoConfig.for_model(model_type, **TINY)).eval()
-    rows = [torch.randint(3, 64, (1, length)) for length in (20, 13)]
-    positions = torch.cat([torch.arange(row.shape[1]) for row in rows])[None]
-    together = model(input_ids=torch.cat(rows, dim=1), position_ids=positions, use_cache=False).logits
-    alone = torch.cat([model(row).logits for row in rows], dim=1)
-    assert torch.allclose(together, alone, rtol=1e-4, atol=1e-4 * float(alone.abs().max()))
 
 
 def test_batch_without_padding_learns_what_its_rows_alone_do(tmp_path: Path) -> None:
@@ -109,10 +74,3 @@ def test_rows_are_padded_where_it_must_be(changes: dict[str, Any], micro_batch_s
     rows = Dataset.from_dict({"input_ids": [[1] * 5, [1] * 50] * 4})
     config = AutoConfig.for_model(model_type, hidden_size=512)
     assert lays_end_to_end(config, Hyperparameters(**changes), rows, micro_batch_size) == is_so
-
-
-def test_packing_is_refused_where_rows_would_see_each_other() -> None:
-    """With what to change."""
-    with pytest.raises(SpecError, match="architecture bloom"):
-        check_packing(AutoConfig.for_model("bloom"), Hyperparameters(packing=True))
-    check_packing(AutoConfig.for_model("qwen2"), Hyperparameters(packing=True))

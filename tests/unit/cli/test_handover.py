@@ -81,7 +81,7 @@ def test_names_stay_names(tmp_path: Path) -> None:
 def test_models_are_uploaded_whole_and_recipes_are_not(tmp_path: Path) -> None:
     """A folder with everything in it."""
     for name in ("config.json", "model.safetensors", "sub/merges.txt"):
-        FakeData(tmp_path).text(f"model/{name}", name)
+        FakeData(tmp_path).text(f"model/{name}", '{"model_type": "llama"}')
     found = handed(tmp_path, spec(llms=[{"name": "l", "source": "model"}, {"name": "m", "source": "made:tiny-test"}]))
     first, second = found["matrix"]["llms"]
     assert [entry.path for entry in manifest(Path(first["source"]))] == ["config.json", "model.safetensors", "sub/merges.txt"]
@@ -108,7 +108,7 @@ def test_spec_of_the_author_is_not_changed(tmp_path: Path) -> None:
 def test_handing_over_twice_is_handing_over_once(tmp_path: Path) -> None:
     """The same files are the same uploads, also from where they were uploaded to."""
     FakeData(tmp_path).text("a.jsonl", "rows")
-    FakeData(tmp_path).text("model/config.json", "{}")
+    FakeData(tmp_path).text("model/config.json", '{"model_type": "llama"}')
     data = spec(datasets=[{"name": "d", "train": "a.jsonl"}], llms=[{"name": "l", "source": "model"}])
     first = handed(tmp_path, data)
     before = manifest(tmp_path / "store")
@@ -128,13 +128,13 @@ def test_changed_file_is_another_upload(tmp_path: Path) -> None:
 
 def test_upload_that_was_cut_off_is_completed(tmp_path: Path) -> None:
     """A model without its weights is no upload."""
-    for name in ("config.json", "model.safetensors"):
-        FakeData(tmp_path).text(f"model/{name}", name)
+    for name, content in (("config.json", '{"model_type": "llama"}'), ("model.safetensors", "weights")):
+        FakeData(tmp_path).text(f"model/{name}", content)
     data = spec(llms=[{"name": "l", "source": "model"}])
     source = Path(handed(tmp_path, data)["matrix"]["llms"][0]["source"])
     (source / "model.safetensors").unlink()
     handed(tmp_path, data)
-    assert (source / "model.safetensors").read_text() == "model.safetensors"
+    assert (source / "model.safetensors").read_text() == "weights"
 
 
 @pytest.mark.parametrize("train", ["rows", "rows/*.jsonl"])
@@ -162,7 +162,7 @@ def test_files_of_own_resources_are_handed_over_by_their_content(tmp_path: Path,
     monkeypatch.setenv("DTX_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("DTX_ROOT", str(tmp_path / "store"))
     monkeypatch.delenv("DTX_CATALOG_URL", raising=False)
-    data.text("model/config.json", "{}")
+    data.text("model/config.json", '{"model_type": "llama"}')
     (tmp_path / "link").symlink_to(tmp_path / "model")
     create_resource(DATASETS, SpecDocument("d", {"name": "mine", **data.splits("mine")}), Origin(tmp_path), team="default", author="ann")
     create_resource(LLMS, SpecDocument("l", {"name": "mine", "source": "link"}), Origin(tmp_path), team="default", author="ann")

@@ -67,7 +67,7 @@ def used(plan: ExperimentPlan) -> list[str]:
 def test_paths_are_kept_absolute(here: Path) -> None:
     """Other commands run in other folders."""
     assert create(here).content["train"] == str(here / "mine.train.jsonl")
-    model = FakeData(here).text("model/config.json", "{}").parent
+    model = FakeData(here).text("model/config.json", '{"model_type": "llama"}').parent
     assert create(here, LLMS, source="model").content["source"] == str(model)
     assert create(here, LLMS, name="made", source="made:tiny-test").content["source"] == "made:tiny-test"
 
@@ -198,7 +198,7 @@ def test_changed_file_is_a_new_version(here: Path) -> None:
 
 def test_changed_weights_are_a_new_version(here: Path) -> None:
     """The same for the folder of an LLM."""
-    FakeData(here).text("model/config.json", "{}")
+    FakeData(here).text("model/config.json", '{"model_type": "llama"}')
     create(here, LLMS, source="model")
     FakeData(here).text("model/model.safetensors", "weights")
     assert used(plan(here, llms=["mine"], datasets=["rows"]))[0] == "LLM mine@2"

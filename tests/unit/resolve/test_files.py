@@ -32,7 +32,7 @@ def llm_mistake(source: Path | str, allowed: Allowed) -> str:
 
 def make_model(folder: Path, weights: str = "weights") -> Path:
     data = FakeData(folder)
-    data.text("model/config.json", "{}")
+    data.text("model/config.json", '{"model_type": "llama"}')
     data.text("model/model.safetensors", weights)
     return folder / "model"
 
@@ -91,11 +91,11 @@ def test_path_that_the_system_refuses_is_no_bug(written: str) -> None:
     assert told(written, None).startswith("cannot be looked for: ")
 
 
-@pytest.mark.parametrize("source", ["https://host/model", "hf:Qwen/Qwen3", "hf://Qwen/Qwen3"])
-def test_url_of_a_model_is_refused(tmp_path: Path, source: str) -> None:
-    """With the command that downloads it."""
-    remedy = "Download it first, `hf download NAME --local-dir models/NAME`, and give that folder."
-    assert llm_mistake(source, Allowed(tmp_path, None)) == f"e.yaml: .source: models are not fetched from the network yet (got {source!r}). {remedy}"
+@pytest.mark.parametrize("source", ["https://host/model", "hf:Qwen/Qwen3", "hf://datasets/ann/shop"])
+def test_address_that_is_no_model_is_refused(tmp_path: Path, source: str) -> None:
+    """With what an address looks like."""
+    remedy = "Use hf://OWNER/NAME@REVISION, ms://OWNER/NAME@REVISION of ModelScope, s3://BUCKET/FOLDER or a folder in Hugging Face layout."
+    assert llm_mistake(source, Allowed(tmp_path, None)) == f"e.yaml: .source: this source cannot be reached (got {source!r}). {remedy}"
 
 
 def test_unknown_recipe_is_answered_with_the_nearest(tmp_path: Path) -> None:

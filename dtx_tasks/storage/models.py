@@ -1,0 +1,167 @@
+"""Base models on the Hugging Face hub, a mirror of it, or ModelScope: what an address means now, and its files, checked against the hub's own digests."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import quote, unquote
+
+from dtx_tasks.records import digest_of
+from dtx_tasks.settings import hub_endpoint, modelscope_endpoint
+from dtx_tasks.storage.hub import MAIN, checked, login, said
+from dtx_tasks.storage.web import AS_IT_IS, TIMEOUT_S, DownloadError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    import httpx
+
+ADDRESS = re.compile(r"(?P<hub>hf|ms)://(?!datasets/)(?P<id>[^/@]+/[^/@]+)(?:@(?P<revision>[^/]+))?")
+"""A slash in a revision is `%2F`."""
+
+CONFIG = "config.json"
+MASTER = "master"
+"""ModelScope's name for its main branch."""
+
+OTHER_LAYOUTS = re.compile(r"consolidated.*|.*\.(pth|pt|ckpt|msgpack|h5|onnx|gguf|tflite)|training_args\.bin|optimizer\.bin|scheduler\.bin")
+"""Weights once more, as something else reads them, and what was left over from training."""
+
+
+class HubFile(NamedTuple):
+    """A file of a model."""
+
+    path: str
+    num_bytes: int
+    digest: str
+    """In hex digits: 64 of a SHA-256, 40 of the id that Git gives it."""
+
+
+@dataclass(frozen=True)
+class HubModel:
+    """A model on a hub.
+
+    Attributes:
+        address: With the commit in place of a branch, where the hub has commits.
+        revision: Another one when any file is another one.
+        files: Those that are needed.
+    """
+
+    address: str
+    revision: str
+    files: tuple[HubFile, ...]
+
+    @property
+    def num_bytes(self) -> int:
+        """Of all files."""
+        return sum(file.num_bytes for file in self.files)
+
+
+def is_hub_model(uri: str) -> bool:
+    """Whether a URI is the address of a model on a hub."""
+    return bool(ADDRESS.fullmatch(uri))
+
+
+def look_up_model(uri: str) -> HubModel:
+    """What an address means now.
+
+    Args:
+        uri: `hf://OWNER/NAME@REVISION`, or `ms://OWNER/NAME@REVISION` of ModelScope; its main branch where no revision is named.
+
+    Raises:
+        DownloadError: The hub has nothing there, or does not say what its files are.
+    """
+    found = ADDRESS.fullmatch(uri)
+    assert found, uri
+    look = _of_hugging_face if found["hub"] == "hf" else _of_modelscope
+    return look(found["id"], unquote(found["revision"]) if found["revision"] else None)
+
+
+def _of_hugging_face(name: str, revision: str | None) -> HubModel:
+    answer = said(hub_endpoint(), f"/api/models/{name}/revision/{quote(revision or MAIN, safe='')}?blobs=true", ("sha", "siblings"), login())
+    files = (HubFile(checked(str(item["rfilename"])), int(item.get("size") or 0), _digest(item)) for item in answer["siblings"])
+    commit = str(answer["sha"])
+    return HubModel(f"hf://{name}@{commit}", commit, _needed(files))
+
+
+def _digest(item: dict[str, Any]) -> str:
+    return str((item.get("lfs") or {}).get("sha256") or item.get("blobId") or "")
+
+
+def _of_modelscope(name: str, revision: str | None) -> HubModel:
+    branch = revision or MASTER
+    answer = said(modelscope_endpoint(), f"/api/v1/models/{name}/repo/files?Revision={quote(branch, safe='')}&Recursive=true", ("Data",), {})
+    listed = (answer["Data"] or {}).get("Files") or ()
+    files = _needed(HubFile(checked(str(item["Path"])), int(item["Size"]), str(item["Sha256"])) for item in listed if item["Type"] == "blob")
+    return HubModel(f"ms://{name}@{quote(branch, safe='')}", digest_of(sorted(files), 64), files)
+
+
+def _needed(files: Iterable[HubFile]) -> tuple[HubFile, ...]:
+    """Files of the uppermost folder, which is all that transformers read; PyTorch's own form of weights only where there is no other."""
+    above = [file for file in files if "/" not in file.path and not file.path.startswith(".") and not OTHER_LAYOUTS.fullmatch(file.path)]
+    safe = [file for file in above if ".bin" not in file.path]
+    has_safe = any(file.path.endswith(".safetensors") for file in safe)
+    return tuple(sorted(safe if has_safe else above))
+
+
+def bring_model(model: HubModel, folder: Path, *, only: str | None = None) -> None:
+    """Downloads the files of a model; what an earlier try left there is gone on with.
+
+    Args:
+        model: As `look_up_model` found it.
+        folder: Where they go.
+        only: One of them, in place of all.
+
+    Raises:
+        DownloadError: A file cannot be had, or is not what the hub says of it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for file in model.files:
+        if only in (None, file.path) and not _is_right(folder / file.path, file):
+            _bring(_place_of(model, file), folder / file.path, file, login() if model.address.startswith("hf:") else {})
+
+
+def _place_of(model: HubModel, file: HubFile) -> str:
+    found = ADDRESS.fullmatch(model.address)
+    assert found
+    if found["hub"] == "hf":
+        return f"{hub_endpoint()}/{found['id']}/resolve/{found['revision']}/{quote(file.path)}"
+    return f"{modelscope_endpoint()}/api/v1/models/{found['id']}/repo?Revision={found['revision']}&FilePath={quote(file.path)}"
+
+
+def _bring(address: str, path: Path, file: HubFile, shown: dict[str, str]) -> None:
+    import httpx
+
+    arriving = path.with_name(f"{path.name}.arriving")
+    there = arriving.stat().st_size if arriving.exists() else 0
+    rest = {"Range": f"bytes={there}-"} if 0 < there < file.num_bytes else {}
+    try:
+        with httpx.stream("GET", address, headers={**AS_IT_IS, **shown, **rest}, follow_redirects=True, timeout=TIMEOUT_S) as answer:
+            _append(answer, arriving)
+    except httpx.HTTPError as error:
+        raise DownloadError(f"{file.path}: {type(error).__name__}: {error}") from None
+    if not _is_right(arriving, file):
+        arriving.unlink()
+        raise DownloadError(f"{file.path} is not what the hub says of it: its digest is not {file.digest}")
+    arriving.replace(path)
+
+
+def _append(answer: httpx.Response, path: Path) -> None:
+    """Writes what arrives behind what is there; from the beginning where the server does not go on."""
+    if answer.status_code not in (200, 206):
+        raise DownloadError(f"the server answered {answer.status_code} {answer.reason_phrase}: a gated model needs HF_TOKEN")
+    with path.open("ab" if answer.status_code == 206 else "wb") as file:
+        for chunk in answer.iter_bytes():
+            file.write(chunk)
+
+
+def _is_right(path: Path, file: HubFile) -> bool:
+    if not path.is_file() or path.stat().st_size != file.num_bytes:
+        return False
+    computed = hashlib.sha256() if len(file.digest) == 64 else hashlib.sha1(b"blob %d\0" % file.num_bytes, usedforsecurity=False)
+    with path.open("rb") as content:
+        while block := content.read(1 << 20):
+            computed.update(block)
+    return computed.hexdigest() == file.digest

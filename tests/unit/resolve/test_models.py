@@ -1,0 +1,234 @@
+"""Base models from hubs: this process speaks their protocols, as huggingface.co and modelscope.cn do."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+from dataclasses import dataclass, field
+from functools import partial
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from dtx_tasks.errors import DataError, Mistake, TransientError
+from dtx_tasks.fetch import fetch
+from dtx_tasks.records import BaseDocument, Layout
+from dtx_tasks.resolve import Allowed, resolve_llm
+from dtx_tasks.spec import LLM
+from tests.builders import make_experiment, make_matrix, make_plan
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from dtx_tasks.records import LLMSource
+
+COMMIT = "c" * 40
+WEIGHTS = bytes(range(256)) * 40
+
+
+@dataclass
+class Hub:
+    """Both hubs, with one model `ann/small`.
+
+    Attributes:
+        files: By path the content.
+        token: What a request must show; empty for nothing.
+        breaks_after: Bytes of a file after which the connection ends; 0 for never.
+        asked: Each path with the range that was asked for.
+    """
+
+    files: dict[str, bytes] = field(default_factory=dict)
+    token: str = ""
+    breaks_after: int = 0
+    asked: list[tuple[str, str]] = field(default_factory=list)
+
+
+class Answers(BaseHTTPRequestHandler):
+    """Answers as a hub."""
+
+    def __init__(self, hub: Hub, *args: object) -> None:
+        self.hub = hub
+        super().__init__(*args)  # type: ignore[arg-type]
+
+    def do_GET(self) -> None:
+        """Called by the server."""
+        split = urlsplit(self.path)
+        self.hub.asked.append((split.path, self.headers.get("Range", "")))
+        if self.hub.token and self.headers.get("Authorization") != f"Bearer {self.hub.token}":
+            self._say(401, b"{}")
+        elif split.path in ("/api/models/ann/small/revision/main", f"/api/models/ann/small/revision/{COMMIT}"):
+            self._say(200, json.dumps({"sha": COMMIT, "siblings": [_sibling(*item) for item in self.hub.files.items()]}).encode())
+        elif split.path.startswith(f"/ann/small/resolve/{COMMIT}/"):
+            self._file(self.hub.files[split.path.rpartition("/")[2]])
+        elif split.path == "/api/v1/models/ann/small/repo/files":
+            self._say(200, json.dumps({"Code": 200, "Data": {"Files": [_listed(*item) for item in self.hub.files.items()]}}).encode())
+        elif split.path == "/api/v1/models/ann/small/repo":
+            self._file(self.hub.files[parse_qs(split.query)["FilePath"][0]])
+        else:
+            self._say(404, b"{}")
+
+    def _file(self, content: bytes) -> None:
+        start = int(self.headers.get("Range", "bytes=0-").removeprefix("bytes=").rstrip("-"))
+        self._say(206 if start else 200, content[start:], self.hub.breaks_after)
+
+    def _say(self, status: int, content: bytes, breaks_after: int = 0) -> None:
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content[:breaks_after] if breaks_after else content)
+
+    def log_message(self, *_: object) -> None:
+        """Says nothing."""
+
+
+def _sibling(path: str, content: bytes) -> dict[str, object]:
+    found: dict[str, object] = {"rfilename": path, "size": len(content), "blobId": hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()}
+    if path.endswith((".safetensors", ".bin")):
+        found["lfs"] = {"sha256": hashlib.sha256(content).hexdigest(), "size": len(content), "pointerSize": 130}
+    return found
+
+
+def _listed(path: str, content: bytes) -> dict[str, object]:
+    return {"Path": path, "Name": path, "Type": "blob", "Size": len(content), "Sha256": hashlib.sha256(content).hexdigest()}
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    """Both hubs in this process."""
+    files = {"config.json": b'{"model_type": "llama"}', "model.bin": WEIGHTS, "tokenizer.json": b"{}", "original/params.json": b"{}", "consolidated.pth": b"2"}
+    hub = Hub(files)
+    server = HTTPServer(("127.0.0.1", 0), partial(Answers, hub))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    for name in ("HF_ENDPOINT", "MODELSCOPE_ENDPOINT"):
+        monkeypatch.setenv(name, f"http://127.0.0.1:{server.server_port}")
+    monkeypatch.delenv("HF_TOKEN", raising=False)
+    yield hub
+    server.shutdown()
+    server.server_close()
+
+
+def find(source: str = "hf://ann/small", *roots: str, **changes: str) -> LLMSource | Mistake:
+    return resolve_llm(LLM(name="small", source=source, template="default", **changes), Allowed(None, roots or None))  # type: ignore[arg-type]
+
+
+def found(source: str = "hf://ann/small") -> LLMSource:
+    llm = find(source)
+    assert not isinstance(llm, Mistake), llm
+    return llm
+
+
+def document(llm: LLMSource) -> BaseDocument:
+    """What the fetch stage is told."""
+    return make_plan(make_experiment(matrix=make_matrix(llms=[llm.name])), llms={llm.name: llm}).bases[0]
+
+
+def brought(llm: LLMSource, root: Path) -> dict[str, bytes]:
+    """The files that the fetch stage puts on storage."""
+    layout = Layout(str(root), "default")
+    record = fetch(document(llm), layout, "a test")
+    return {entry.path: Path(f"{layout.llm(llm.llm_id)}/files/{entry.path}").read_bytes() for entry in record.files}
+
+
+def test_address_is_pinned_to_its_commit(hub: Hub) -> None:
+    """A branch moves, a plan does not; nothing but the configuration is downloaded for it."""
+    llm = found()
+    assert (llm.kind, llm.source, llm.revision, llm.architecture) == ("hub", f"hf://ann/small@{COMMIT}", COMMIT, "llama")
+    assert llm.num_bytes == sum(len(hub.files[name]) for name in ("config.json", "model.bin", "tokenizer.json"))
+    assert [path for path, _ in hub.asked if "/resolve/" in path] == [f"/ann/small/resolve/{COMMIT}/config.json"]
+
+
+@pytest.mark.parametrize("source", ["hf://ann/small", "ms://ann/small"])
+def test_fetch_brings_what_is_needed(hub: Hub, tmp_path: Path, source: str) -> None:
+    """The files of the uppermost folder, without weights in layouts of others; once."""
+    assert brought(found(source), tmp_path) == {name: hub.files[name] for name in ("config.json", "model.bin", "tokenizer.json")}
+    hub.asked.clear()
+    brought(found(source), tmp_path)
+    assert not [path for path, _ in hub.asked if path.endswith("model.bin")]
+
+
+def test_safetensors_are_enough(hub: Hub, tmp_path: Path) -> None:
+    """PyTorch's own form of the same weights stays where it is."""
+    hub.files |= {"model.safetensors": b"\x02" + bytes(7) + b"{}"}
+    assert sorted(brought(found(), tmp_path)) == ["config.json", "model.safetensors", "tokenizer.json"]
+
+
+def test_interrupted_fetch_goes_on(hub: Hub, tmp_path: Path) -> None:
+    """The next attempt asks for the rest alone."""
+    llm = found()
+    hub.breaks_after = 4096
+    with pytest.raises(TransientError, match=r"cannot be downloaded: .*the next attempt goes on from there"):
+        brought(llm, tmp_path)
+    hub.breaks_after = 0
+    assert brought(llm, tmp_path)["model.bin"] == WEIGHTS
+    assert hub.asked[-2:] == [(f"/ann/small/resolve/{COMMIT}/model.bin", "bytes=4096-"), (f"/ann/small/resolve/{COMMIT}/tokenizer.json", "")]
+
+
+def test_damaged_file_is_not_taken(hub: Hub, tmp_path: Path) -> None:
+    """And does not lie in the way of the next attempt."""
+    llm, good = found(), dict(hub.files)
+    listed = _sibling("model.bin", WEIGHTS)
+    arriving = Path(Layout(str(tmp_path), "default").llm(llm.llm_id)) / "partial" / "model.bin.arriving"
+    arriving.parent.mkdir(parents=True)
+    arriving.write_bytes(b"x" * 100)
+    with pytest.raises(TransientError, match=f"model.bin is not what the hub says of it: its digest is not {listed['lfs']['sha256']}"):  # type: ignore[index]
+        brought(llm, tmp_path)
+    assert brought(llm, tmp_path)["model.bin"] == good["model.bin"]
+
+
+def test_model_that_changed_on_modelscope_is_told(hub: Hub, tmp_path: Path) -> None:
+    """Its branches have no commit in their address: the digests of all files stand for it."""
+    llm = found("ms://ann/small")
+    hub.files["tokenizer.json"] = b"[]"
+    with pytest.raises(DataError, match="ms://ann/small@master has changed since the experiment was planned"):
+        brought(llm, tmp_path)
+
+
+def test_gated_model_needs_a_token(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It comes from the environment, and stands in no document."""
+    hub.token = "hf_secret"
+    refused = find()
+    assert isinstance(refused, Mistake)
+    assert "answered 401 Unauthorized: is the name right? One that is not public needs HF_TOKEN" in refused.problem
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    llm = found()
+    assert brought(llm, tmp_path)["model.bin"] == WEIGHTS
+    assert "hf_secret" not in document(llm).model_dump_json()
+
+
+def test_request_may_not_ask_any_hub(hub: Hub) -> None:
+    """Only addresses below a folder that requests may read."""
+    refused = find("hf://ann/small", "s3://data")
+    assert isinstance(refused, Mistake)
+    assert refused.problem == "lies outside the folders that requests may read (got 'hf://ann/small')"
+    assert not isinstance(find("hf://ann/small", "hf://ann"), Mistake)
+    assert all(path.startswith(("/api/models/ann/small", "/ann/small")) for path, _ in hub.asked)
+
+
+def test_model_that_cannot_be_loaded_is_refused(hub: Hub) -> None:
+    """By its own configuration; and where the catalog knows it, before the hub is asked."""
+    hub.files["config.json"] = b'{"model_type": "xverse"}'
+    refused = find()
+    assert isinstance(refused, Mistake)
+    assert refused.remedy == "The nearest that can be: Qwen2.5-7B-Instruct."
+    hub.asked.clear()
+    assert find(architecture="xverse") == refused
+    assert hub.asked == []
+
+
+def test_architecture_must_be_that_of_the_model(hub: Hub) -> None:
+    """What an author says of a model is checked."""
+    assert find(architecture="qwen2") == Mistake(".architecture", "is not that of the model (got 'qwen2')", "Its config.json says 'llama'.")
+    assert not isinstance(find(architecture="llama"), Mistake)
+
+
+@pytest.mark.parametrize("content", [b"[", b"{}", b"[]"])
+def test_configuration_that_says_nothing_is_told(hub: Hub, content: bytes) -> None:
+    """Without an architecture nobody knows how to read the weights."""
+    hub.files["config.json"] = content
+    refused = find()
+    assert isinstance(refused, Mistake)
+    assert refused.problem.startswith("its config.json ")
