@@ -14,6 +14,7 @@ from dtx_tasks.translate.meanings import (
     accumulation,
     arguments,
     deepspeed,
+    fsdp,
     gradient_checkpointing,
     max_steps,
     micro_batch,
@@ -186,6 +187,7 @@ AXOLOTL = Dialect(
         "warmup_steps": warmup,
         "warmup_ratio": warmup_ratio,
         "deepspeed": deepspeed,
+        "fsdp": fsdp,
         "seed": seed,
     },
     unneeded=listed(
@@ -222,13 +224,14 @@ AXOLOTL = Dialect(
         "saves_per_epoch": Impossible("checkpoints are saved by steps or minutes. Set save_steps.", None),
         "eval_strategy": Impossible("the validation loss is measured by steps. Set eval_steps.", "steps"),
         "save_strategy": Impossible("checkpoints are saved by steps or minutes. Set save_steps.", "steps"),
-        "early_stopping_patience": Impossible("the last step of a job is judged. Give groups with fewer steps: each is a job, and the best is chosen.", None),
+        "early_stopping_patience": Impossible(
+            "no job ends early. Use load_best_model_at_end: true, or groups with fewer steps: each is a job, and the best is chosen.", None
+        ),
         "test_datasets": Impossible("write `validation` into each Dataset.", None),
         "unfrozen_parameters": Impossible(
             "written as patterns there. Use finetuning_type: freeze with freeze_trainable_layers or freeze_trainable_modules.", None
         ),
-        "fsdp": Impossible("FSDP is not offered. Use resources: deepspeed: zero3.", None),
-        "fsdp_config": Impossible("FSDP is not offered. Use resources: deepspeed: zero3.", None),
+        "fsdp_config": Impossible("config/accelerate/fsdp.yaml says how FSDP2 shards. Use resources: fsdp: true.", None),
         "plugins": Impossible("axolotl's plugins are not loaded. For Liger's kernels set enable_liger_kernel: true.", None),
         "hub_model_id": Impossible("the best is registered in MLflow, and uploaded nowhere. Upload its folder yourself.", None),
         "relora": Impossible("not offered. Use finetuning_type: lora."),

@@ -14,6 +14,7 @@ from dtx_tasks.translate.meanings import (
     accumulation,
     arguments,
     deepspeed,
+    fsdp,
     gradient_checkpointing,
     max_steps,
     micro_batch,
@@ -35,7 +36,7 @@ SAME = """
     learning_rate num_train_epochs cutoff_len mask_history train_on_prompt lr_scheduler_type optim optim_args weight_decay max_grad_norm label_smoothing_factor
     neftune_noise_alpha lora_rank lora_alpha lora_dropout use_rslora use_dora pissa_iter loraplus_lr_ratio freeze_trainable_layers quantization_bit
     quantization_type double_quantization rope_scaling enable_liger_kernel torch_compile pref_beta pref_ftx dpo_label_smoothing simpo_gamma
-    kto_chosen_weight kto_rejected_weight temperature logging_steps save_steps save_total_limit
+    kto_chosen_weight kto_rejected_weight temperature logging_steps save_steps save_total_limit load_best_model_at_end
 """
 """Hyperparameters that mean the same under the same name."""
 
@@ -235,6 +236,7 @@ MEANINGS = {
     "eval_strategy": eval_strategy,
     "evaluation_strategy": eval_strategy,
     "eval_steps": eval_steps,
+    "fsdp": fsdp,
     "save_strategy": save_strategy,
     "predict_with_generate": predict_with_generate,
     "max_new_tokens": max_new_tokens,
@@ -290,7 +292,7 @@ LOSSES = "this loss is not offered. The nearest is stage: sft with its ordinary 
 VOCABULARY = "the base's vocabulary stays as it is. Add the tokens to a copy of the base first, and name that folder as `source` of the LLM."
 BADAM = "BAdam is not offered. Use finetuning_type: freeze, or optim: galore_adamw or lomo."
 SPREAD = "not offered. Use resources: deepspeed: zero3, which shards the model too."
-BEST_STEP = "the last step of a job is what is judged, on rows of its own. Give groups with fewer steps: each is a job, and the best is chosen."
+BEST_STEP = "the best step is the one of the lowest validation loss, and no job ends early for it. Use load_best_model_at_end: true."
 
 IMPOSSIBLE = {
     "adapter_folder": Impossible("adapters are not looked up in a folder. Give the adapter's own folder as `source` of the LLM.", None),
@@ -384,7 +386,6 @@ IMPOSSIBLE = {
     "freeze_language_model": Impossible("not chosen here. With finetuning_type: lora name the modules to adapt in lora_target."),
     "disable_shuffling": Impossible("rows are always shuffled, by the seed."),
     "early_stopping_steps": Impossible(BEST_STEP, None),
-    "load_best_model_at_end": Impossible(BEST_STEP),
     "metric_for_best_model": Impossible(BEST_STEP, None),
     "greater_is_better": Impossible(BEST_STEP, None),
     "fp8": Impossible("not offered. Use compute_type: bf16."),
@@ -402,8 +403,7 @@ IMPOSSIBLE = {
     "train_sampling_strategy": Impossible("rows are shuffled. Use packing: true, which needs no padding.", "random"),
     "group_by_length": Impossible("rows are shuffled. Use packing: true, which needs no padding."),
     "parallelism_config": Impossible(SPREAD, None),
-    "fsdp": Impossible(f"FSDP is {SPREAD}", None),
-    "fsdp_config": Impossible(f"FSDP is {SPREAD}", None),
+    "fsdp_config": Impossible("config/accelerate/fsdp.yaml says how FSDP2 shards.", None),
     "push_to_hub": Impossible("the best is registered in MLflow, and uploaded nowhere. Upload its folder yourself."),
     **{
         name: Impossible("training is not profiled. Its tokens/s and its memory are in MLflow.", off)

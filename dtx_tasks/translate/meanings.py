@@ -7,7 +7,6 @@ import re
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, get_args
 
-from dtx_tasks.spec import Resources
 from dtx_tasks.spec.llm import Template
 from dtx_tasks.translate.draft import impossible, translated, unneeded
 
@@ -16,7 +15,6 @@ if TYPE_CHECKING:
 
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 ZERO_IN_NAME = re.compile(r"z(?:e?ro)?[_-]?([0-3])", re.IGNORECASE)
-SHARDED = {choice for part in get_args(Resources.model_fields["deepspeed"].annotation) for choice in get_args(part)}
 """The choices of `resources.deepspeed`."""
 
 
@@ -143,13 +141,22 @@ def deepspeed(draft: Draft, value: Any) -> Said:
         return unneeded("ZeRO-0 is plain data parallelism, as without it.")
     if stage is None:
         return impossible(f"the file is not here and its name does not tell the ZeRO stage (got {value!r}). Set resources: deepspeed: zero2 or zero3.")
-    wanted = f"zero{stage}"
-    kept = wanted if wanted in SHARDED else "zero2"
+    kept = f"zero{stage}"
     draft.resources["deepspeed"] = kept
-    notes = [f"config/deepspeed/{kept}.json is used, and nothing else of the file"]
-    notes += [f"{wanted} is not offered, {kept} shards more"] if kept != wanted else []
-    notes += ["offloading to the CPU is left out: take more processes where memory runs out"] if offloads else []
-    return translated(f"resources: deepspeed: {kept}; {'; '.join(notes)}.")
+    if not offloads:
+        return translated(f"resources: deepspeed: {kept}; config/deepspeed/{kept}.json is used, and nothing else of the file.")
+    draft.resources["offload"] = True
+    return translated(f"resources: deepspeed: {kept}, offload: true; config/deepspeed/{kept}-offload.json is used, and nothing else of the file.")
+
+
+def fsdp(draft: Draft, value: Any) -> Said:
+    """FSDP2 shards everything; what FSDP offloads stays on the GPU."""
+    words = re.findall(r"\w+", str(value))
+    if not value or "no_shard" in words:
+        return unneeded("nothing is sharded by it.")
+    draft.resources["fsdp"] = True
+    offload = " FSDP's offloading is not offered: take more processes, or deepspeed: zero3 with offload: true." if "offload" in words else ""
+    return translated(f"resources: fsdp: true (FSDP2); config/accelerate/fsdp.yaml is used.{offload}")
 
 
 def _zero(draft: Draft, value: str) -> tuple[int | None, bool]:

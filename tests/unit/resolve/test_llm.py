@@ -78,7 +78,7 @@ def test_adapter_of_a_request_may_not_lead_elsewhere(folder: Path, tmp_path_fact
     assert (answer.key_path, "may" in answer.problem) == (".source", True)
 
 
-@pytest.mark.parametrize(("source", "said"), [("hf:org/model", "not fetched"), ("made:tiny-tset", "no recipe"), ("tuned/x", "not there")])
+@pytest.mark.parametrize(("source", "said"), [("ftp://org/model", "cannot be reached"), ("made:tiny-tset", "no recipe"), ("tuned/x", "not there")])
 def test_source_that_is_nowhere_is_told(folder: Path, source: str, said: str) -> None:
     """At its place in the file."""
     answer = resolved(folder, source)

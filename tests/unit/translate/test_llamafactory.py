@@ -100,8 +100,11 @@ def test_defaults_that_differ_are_written_out(tmp_path: Path) -> None:
             "template",
             "not possible: there is no template 'qwen3_nothink' here (docs/templates.md lists them); the model's own is used",
         ),
-        ("deepspeed: ds_z1_config.json", "deepspeed", "resources: deepspeed: zero2; config/deepspeed/zero2.json is used, and nothing else of the file; zero1"),
-        ("deepspeed: ds_z2_offload_config.json", "deepspeed", "offloading to the CPU is left out"),
+        ("deepspeed: ds_z1_config.json", "deepspeed", "resources: deepspeed: zero1; config/deepspeed/zero1.json is used"),
+        ("deepspeed: ds_z2_offload_config.json", "deepspeed", "resources: deepspeed: zero2, offload: true; config/deepspeed/zero2-offload.json is used"),
+        ("fsdp: full_shard auto_wrap offload", "fsdp", "resources: fsdp: true (FSDP2); config/accelerate/fsdp.yaml is used. FSDP's offloading is not offered"),
+        ("fsdp: no_shard", "fsdp", "not needed: nothing is sharded by it."),
+        ("load_best_model_at_end: true", "load_best_model_at_end", "translated: load_best_model_at_end: true"),
         ("deepspeed: mine.json", "deepspeed", "not possible: the file is not here and its name does not tell the ZeRO stage (got 'mine.json')."),
         ("output_dir: saves/x", "output_dir", "not needed: what a job makes lies below the storage root by its content, and replaces nothing."),
         (
@@ -177,8 +180,8 @@ def test_deepspeeds_file_is_read_where_it_is(tmp_path: Path) -> None:
     """Its name may say nothing."""
     (tmp_path / "mine.json").write_text(json.dumps({"zero_optimization": {"stage": 2, "offload_optimizer": {"device": "cpu"}}}))
     found = translate(f"{MINIMAL}deepspeed: mine.json\n", tmp_path)
-    assert found.experiment["resources"] == {"deepspeed": "zero2"}
-    assert "offloading to the CPU is left out" in told(found, "deepspeed")
+    assert found.experiment["resources"] == {"deepspeed": "zero2", "offload": True}
+    assert "zero2-offload.json" in told(found, "deepspeed")
 
 
 def test_registry_defines_the_datasets(tmp_path: Path) -> None:
