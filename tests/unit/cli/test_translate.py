@@ -26,7 +26,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeData:
     monkeypatch.setenv("DTX_CONFIG", str(data.config()))
     monkeypatch.setenv("DTX_HOME", str(tmp_path / "home"))
     monkeypatch.chdir(tmp_path)
-    data.text("models/base/config.json", "{}")
+    data.text("models/base/config.json", '{"model_type": "llama"}')
     data.text("data/identity.json", json.dumps([{"instruction": f"Who is {number}?", "output": "yes"} for number in range(40)]))
     data.text("data/dataset_info.json", json.dumps({"identity": {"file_name": "identity.json"}}))
     return data
