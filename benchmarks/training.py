@@ -85,6 +85,7 @@ class Bench:
         steps: Of 8 rows.
         llama_factory: The Python of its environment.
         on_gpu: Whether this machine has one.
+        threads: Of each process, on a CPU.
     """
 
     folder: Path
@@ -92,6 +93,7 @@ class Bench:
     steps: int
     llama_factory: Path
     on_gpu: bool
+    threads: int
 
     def run(self, contender: str) -> dict[str, Cost]:
         """One run; ours counts twice."""
@@ -100,16 +102,16 @@ class Bench:
         if contender == "ours":
             return self._ours()
         if contender == "trainer":
-            return {contender: _cost([sys.executable, "-c", TRAINER, json.dumps(self._trainer(out))], self.folder)}
-        return {contender: _cost([str(self.llama_factory), "-c", LLAMA_FACTORY, json.dumps(self._llama_factory(out, contender))], self.folder)}
+            return {contender: self._cost([sys.executable, "-c", TRAINER, json.dumps(self._trainer(out))])}
+        return {contender: self._cost([str(self.llama_factory), "-c", LLAMA_FACTORY, json.dumps(self._llama_factory(out, contender))])}
 
     def _ours(self) -> dict[str, Cost]:
         store = self.folder / "store"
         shutil.rmtree(store, ignore_errors=True)
         uris = self._plan(store)
-        _cost(_stage("fetch", uris["base"]), self.folder)
-        prepare = _cost(_stage("prepare", uris["prepare"]), self.folder)
-        train = _cost(_stage("train", uris["pack"]), self.folder)
+        self._cost(_stage("fetch", uris["base"]))
+        prepare = self._cost(_stage("prepare", uris["prepare"]))
+        train = self._cost(_stage("train", uris["pack"]))
         return {"ours": prepare + train, "ours, train alone": train}
 
     def _plan(self, store: Path) -> dict[str, str]:
@@ -131,9 +133,24 @@ class Bench:
             "datasets": [json.loads((self.folder / f"{self.name}.yaml").read_text())],
             "hyperparameters": [group],
         }
-        spec = {"kind": "FinetuneExperiment", "name": "speed", "matrix": matrix}
+        spec = {"kind": "FinetuneExperiment", "name": "speed", "matrix": matrix, "resources": {"cpus": self.threads}}
         uris = write_plan(plan_document(SpecDocument("the benchmark's spec", spec), Origin(self.folder)), str(store))
         return {"base": uris.bases[0], "prepare": uris.prepare[0], "pack": uris.packs[0]}
+
+    def _cost(self, command: list[str]) -> Cost:
+        """Runs a command to its end.
+
+        Raises:
+            SystemExit: It failed.
+        """
+        places = {"HF_HOME": "hf", "DTX_CACHE": "cache", "DTX_SCRATCH": "scratch"}
+        environment = {name: str(self.folder / place) for name, place in places.items()} | {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": str(self.threads)}
+        before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+        ended = subprocess.run(command, env={**os.environ, **environment}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+        if ended.returncode:
+            raise SystemExit(f"{ended.stdout[-3000:]}\n{command[:4]} ended with {ended.returncode}")
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return Cost(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, time.perf_counter() - began)
 
     def _shared(self, out: Path) -> dict[str, object]:
         """Under transformers' names."""
@@ -200,6 +217,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=3, help="runs of each")
     parser.add_argument("--hidden", type=int, default=256, help="width of the model, a multiple of 64")
     parser.add_argument("--layers", type=int, default=4)
+    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="of each process, on a CPU")
     parser.add_argument("--llamafactory", default=LLAMA_FACTORY_VERSION, help="its version")
     parser.add_argument("--folder", default="/var/tmp/dtx-training", help="kept: the rows, the model and LLaMA-Factory's environment")
     return parser.parse_args()
@@ -211,7 +229,7 @@ def _bench(options: argparse.Namespace) -> Bench:
     make_tokenizer(folder / "base")
     on_gpu = _make_model(folder / "base", options.hidden, options.layers)
     python = installed_llama_factory(folder / f"llamafactory-{options.llamafactory}", options.llamafactory)
-    return Bench(folder, make_rows(folder, options.rows), options.rows // BATCH_SIZE, python, on_gpu)
+    return Bench(folder, make_rows(folder, options.rows), options.rows // BATCH_SIZE, python, on_gpu, options.threads)
 
 
 def _make_model(folder: Path, hidden: int, layers: int) -> bool:
@@ -239,27 +257,6 @@ def _num_parameters(folder: Path) -> int:
 
 def _stage(name: str, uri: str) -> list[str]:
     return [sys.executable, "-m", "dtx_tasks.entrypoints", name, "--document", uri, "--run-key", "benchmark"]
-
-
-def _cost(command: list[str], folder: Path) -> Cost:
-    """Runs a command to its end.
-
-    Raises:
-        SystemExit: It failed.
-    """
-    environment = {
-        **os.environ,
-        "HF_HOME": str(folder / "hf"),
-        "HF_HUB_OFFLINE": "1",
-        "DTX_CACHE": str(folder / "cache"),
-        "DTX_SCRATCH": str(folder / "scratch"),
-    }
-    before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-    ended = subprocess.run(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
-    if ended.returncode:
-        raise SystemExit(f"{ended.stdout[-3000:]}\n{command[:4]} ended with {ended.returncode}")
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return Cost(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, time.perf_counter() - began)
 
 
 def _tell(costs: dict[str, list[Cost]], other: str) -> bool:

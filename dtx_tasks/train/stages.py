@@ -19,10 +19,10 @@ from trl import (
     RLOOConfig,
     RLOOTrainer,
     SFTConfig,
-    SFTTrainer,
 )
 
 from dtx_tasks.spec import REINFORCED
+from dtx_tasks.train.supervised import LabelledSFT
 
 os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
 
@@ -93,8 +93,8 @@ def _pair(row: Row) -> Row:
 
 
 TRAINERS: dict[str, tuple[type[Trainer], type[TrainingArguments]]] = {
-    "pt": (SFTTrainer, SFTConfig),
-    "sft": (SFTTrainer, SFTConfig),
+    "pt": (LabelledSFT, SFTConfig),
+    "sft": (LabelledSFT, SFTConfig),
     "rm": (RewardTrainer, RewardConfig),
     "dpo": (PreparedDPO, DPOConfig),
     "kto": (PreparedKTO, KTOConfig),

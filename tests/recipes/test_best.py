@@ -127,5 +127,5 @@ def test_last_weights_count_where_nobody_asks_for_the_best(contradicted: Path, t
     assert f"\nvalidation loss {last['loss']:.4f};" in (folder.final / "README.md").read_text()
     step = events(folder, "step")[-1]
     assert {"loss", "perplexity", "lr", "grad_norm", "tokens_per_s", "eta_s", "metrics", "system"} <= step.keys()
-    assert step["metrics"].keys() >= {"mean_token_accuracy", "entropy"}
+    assert 0 <= step["metrics"]["mean_token_accuracy"] <= 1
     assert step["system"].keys() >= {"cpu_utilization_percentage", "system_memory_usage_megabytes", "process_memory_usage_megabytes"}
