@@ -11,13 +11,15 @@ from dtx_tasks.storage import list_names, read_record
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from dtx_tasks.records import FinetuneJob
+    from dtx_tasks.records import FinetuneJob, SplitStatistics
     from dtx_tasks.spec import Resources
 
 BUDGETS = {"TransientError": 3, "DamagedError": 3, "PreemptedError": 20, "ResourceError": 3, "HostMemoryError": 1, "DtxError": 1}
 """Retries of each class without a new checkpoint: the failure table of docs/design.md."""
 
-DEFAULT_MICRO_BATCH_SIZE = 16
+MOST_ROWS = 16
+TOKENS_ON_A_CPU = 512
+"""In one forward pass: more are no faster on a CPU, and attention grows with them (measured by benchmarks/training.py)."""
 
 
 def attempts_of(job_folder: str) -> list[Attempt]:
@@ -27,7 +29,17 @@ def attempts_of(job_folder: str) -> list[Attempt]:
     return [attempt for attempt in found if attempt]
 
 
-def micro_batch_size(job: FinetuneJob, resources: Resources, earlier: Sequence[Attempt], run_key: str) -> int:
+def usual_micro_batch_size(train: SplitStatistics, has_gpu: bool) -> int:
+    """Rows in one forward pass where nobody has said how many.
+
+    Args:
+        train: The rows that are learned from.
+        has_gpu: A GPU is the faster the more it is given at a time.
+    """
+    return MOST_ROWS if has_gpu else max(1, min(MOST_ROWS, TOKENS_ON_A_CPU * train.num_rows // max(1, train.num_tokens)))
+
+
+def micro_batch_size(job: FinetuneJob, resources: Resources, earlier: Sequence[Attempt], run_key: str, usual: int) -> int:
     """Rows in one forward pass: half of the last attempt's where that ran out of memory.
 
     Args:
@@ -35,12 +47,13 @@ def micro_batch_size(job: FinetuneJob, resources: Resources, earlier: Sequence[A
         resources: On what.
         earlier: Every attempt.
         run_key: The round.
+        usual: How many where nobody has said it.
 
     Raises:
         ExhaustedError: Not even one row fitted in this round; another one may have a larger machine.
     """
     rows = job.hyperparameters.global_batch_size // resources.num_processes
-    most = job.hyperparameters.per_device_train_batch_size or DEFAULT_MICRO_BATCH_SIZE
+    most = job.hyperparameters.per_device_train_batch_size or usual
     too_large = [attempt for attempt in earlier if attempt.error_class == "ResourceError"]
     for attempt in too_large:
         most = min(most, max(1, attempt.micro_batch_size // 2))

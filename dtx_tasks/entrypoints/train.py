@@ -8,8 +8,9 @@ import threading
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
-from dtx_tasks.entrypoints.attempts import attempts_of, is_exhausted, micro_batch_size
+from dtx_tasks.entrypoints.attempts import attempts_of, is_exhausted, micro_batch_size, usual_micro_batch_size
 from dtx_tasks.entrypoints.failures import forget_failure, reason
+from dtx_tasks.entrypoints.gpus import num_gpus
 from dtx_tasks.entrypoints.memory import num_oom_kills
 from dtx_tasks.entrypoints.mirror import Mirror, forget_machine, mirrored, restore, resume
 from dtx_tasks.entrypoints.nodes import Node, await_others, give_orders, take_orders
@@ -166,7 +167,7 @@ def _begin(this: PackRound, job: FinetuneJob) -> Attempt | None:
         this.fail(job, ExhaustedError("Training was killed again and again without getting any further.", "The logs of its attempts say where."))
         return None
     try:
-        size = micro_batch_size(job, this.pack.resources, earlier, this.run_key)
+        size = micro_batch_size(job, this.pack.resources, earlier, this.run_key, _usual_micro_batch_size(this, job))
     except DtxError as error:
         this.fail(job, error)
         return None
@@ -187,6 +188,12 @@ def _begin(this: PackRound, job: FinetuneJob) -> Attempt | None:
     # Until it ends otherwise it counts as killed: nobody may be left to write that down.
     write_record(f"{folder}/attempts/{attempt.number}.json", attempt)
     return attempt
+
+
+def _usual_micro_batch_size(this: PackRound, job: FinetuneJob) -> int:
+    rows = read_record(f"{this.layout.prepared(job.prepared_id)}/prepared.json", PreparedDataset)
+    assert rows is not None
+    return usual_micro_batch_size(rows.train, num_gpus() > 0)
 
 
 def _missing_input(this: PackRound, job: FinetuneJob) -> DtxError | None:

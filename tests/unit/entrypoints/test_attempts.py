@@ -4,16 +4,16 @@ from pathlib import Path
 
 import pytest
 
-from dtx_tasks.entrypoints.attempts import attempts_of, is_exhausted, micro_batch_size
+from dtx_tasks.entrypoints.attempts import attempts_of, is_exhausted, micro_batch_size, usual_micro_batch_size
 from dtx_tasks.errors import DataError, DivergedError, DtxError, ExhaustedError, ResourceError, TransientError
-from dtx_tasks.records import Attempt
+from dtx_tasks.records import Attempt, SplitStatistics
 from dtx_tasks.spec import Resources
 from dtx_tasks.storage import write_bytes, write_record
 from tests.builders import make_attempt, make_job
 
 
 def size(*earlier: Attempt, processes: int = 1, run_key: str = "round", **values: int) -> int:
-    return micro_batch_size(make_job(**values), Resources(processes=processes), earlier, run_key)
+    return micro_batch_size(make_job(**values), Resources(processes=processes), earlier, run_key, usual=16)
 
 
 def out_of_memory(rows: int, run_key: str = "round") -> Attempt:
@@ -107,3 +107,10 @@ def test_attempts_are_read_oldest_first(tmp_path: Path) -> None:
 def test_job_that_never_started_has_no_attempts(tmp_path: Path) -> None:
     """No folder is no attempt."""
     assert attempts_of(str(tmp_path)) == []
+
+
+@pytest.mark.parametrize(("num_tokens", "has_gpu", "rows"), [(20 * 100, False, 16), (100 * 100, False, 5), (2000 * 100, False, 1), (2000 * 100, True, 16)])
+def test_rows_of_a_pass_follow_from_their_length_on_a_cpu(num_tokens: int, has_gpu: bool, rows: int) -> None:
+    """Where nobody says how many: a GPU takes as many as it can, a CPU is no faster with more tokens."""
+    train = SplitStatistics(num_rows=100, num_tokens=num_tokens, num_trained_tokens=0, num_truncated=0, longest_tokens=0)
+    assert usual_micro_batch_size(train, has_gpu) == rows
