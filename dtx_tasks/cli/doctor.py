@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dtx_tasks.catalog.backend import load_backend, load_pod_template
-from dtx_tasks.cli import findings
+from dtx_tasks.cli import findings, target
 from dtx_tasks.cli.findings import FAIL, OK, Finding
-from dtx_tasks.errors import DtxError
+from dtx_tasks.errors import DtxError, SpecError
 from dtx_tasks.launch.endings import is_over, refused
 from dtx_tasks.launch.pods import MANAGED_BY, base_container
 from dtx_tasks.launch.probe import check_storage
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from dtx_tasks.catalog.backend import Backend
     from dtx_tasks.launch.rights import Right
+    from dtx_tasks.spec import Target
 
 POD_LIMIT_S = 120.0
 """For the trial pod: a place on a node, its image, and a few seconds of work."""
@@ -49,11 +50,20 @@ def doctor(
     as_user: Annotated[
         str | None, typer.Option("--as", help="Whose rights are asked for, such as system:serviceaccount:airflow:dtx-airflow; by default your own.")
     ] = None,
+    write_target: Annotated[
+        bool,
+        typer.Option(
+            "--write-target", help="Measure what training can count on (GPUs, libraries) and write it into the backend's file, where planning reads it."
+        ),
+    ] = False,
 ) -> None:
     """Check that this machine, or the cluster, has what an experiment needs."""
     backend = load_backend(backend_name)
+    if write_target:
+        typer.echo(_write_target(backend, team))
+        return
     if backend.backend == "local":
-        _check_machine()
+        _check_machine(backend)
         return
     is_well = True
     for finding in check_cluster(backend, team, as_user):
@@ -61,6 +71,29 @@ def doctor(
         is_well = is_well and finding.state != FAIL
     if not is_well:
         raise typer.Exit(3)
+
+
+def _write_target(backend: Backend, team: str) -> str:
+    """Measures the machine, or the nodes by a pod that asks for one GPU."""
+    found = target.measured_here() if backend.backend == "local" else _measured_by_pod(backend, team)
+    return f"{target.write(backend, found)} says now: target: {found.model_dump_json()}"
+
+
+def _measured_by_pod(backend: Backend, team: str) -> Target:
+    cluster, namespace = Cluster.connect(), backend.namespace.format(team=team)
+    path, wanted = f"/api/v1/namespaces/{namespace}/pods", trial_pod(backend, load_pod_template(backend), root())
+    container = base_container(wanted)
+    gpus = {backend.gpu_resource: "1"} if backend.gpu_resource else {}
+    container |= {"args": ["-m", target.PROGRAM], "resources": {"requests": {"cpu": "100m", "memory": "2Gi", **gpus}, "limits": {"memory": "4Gi", **gpus}}}
+    name = str(cluster.post(path, wanted)["metadata"]["name"])
+    try:
+        ended, said = _waited_for(cluster, f"{path}/{name}"), _log(cluster, f"{path}/{name}")
+    finally:
+        cluster.delete(f"{path}/{name}")
+    if not ended or ended["status"].get("phase") != "Succeeded":
+        raise SpecError(f"The pod that was to measure a node did not end well: {said.strip() or 'it never began.'}", "`dtx doctor` says what is wrong.")
+    found = target.target_of(said)
+    return found.model_copy(update={"count": findings.most_gpus((cluster.get("/api/v1/nodes") or {}).get("items", []), backend.gpu_resource)})
 
 
 def check_cluster(backend: Backend, team: str, as_user: str | None) -> Iterator[Finding]:
@@ -316,13 +349,19 @@ def _short(error: Exception) -> str:
     return " ".join(str(error).split())[:200] or type(error).__name__
 
 
-def _check_machine() -> None:
-    problems = [problem for problem in (_missing_libraries(), _little_space(), _broken_configuration()) if problem]
+def _check_machine(backend: Backend) -> None:
+    problems = [problem for problem in (_missing_libraries(), _little_space(), _broken_configuration(), _wrong_target(backend)) if problem]
     for problem in problems:
         typer.echo(problem)
     if problems:
         raise typer.Exit(3)
     typer.echo(f"Well. Storage: {root()}; {_accelerators()}; schedules: {schedules_folder()}.")
+
+
+def _wrong_target(backend: Backend) -> str:
+    """What is declared and not so; a backend that declares nothing is not measured."""
+    found = target.difference(backend.target, target.measured_here()) if backend.target else ""
+    return f"The target of the backend {backend.name} is not what is here: {found}. `dtx doctor --write-target` mends it." if found else ""
 
 
 def _missing_libraries() -> str:

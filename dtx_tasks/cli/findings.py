@@ -128,6 +128,16 @@ def capacity(nodes: Sequence[Object], pods: Sequence[Object], resource: str, sel
     return Finding(OK, what, f"{said}." if total > used else f"{said}: pods will wait.")
 
 
+def most_gpus(nodes: Iterable[Object], resource: str | None) -> int:
+    """GPUs of the node that has most of them.
+
+    Args:
+        nodes: Of the cluster.
+        resource: What a GPU is called; None where nothing asks for one.
+    """
+    return max((int(amount(node["status"]["allocatable"].get(resource, "0"))) for node in nodes), default=0) if resource else 0
+
+
 def amount(quantity: str) -> float:
     """A quantity of CPUs or devices."""
     text = str(quantity)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,8 +14,10 @@ from dtx_tasks.cli.doctor import trial_pod
 from dtx_tasks.errors import SpecError, TransientError
 from dtx_tasks.launch.probe import check_storage
 from dtx_tasks.launch.rights import rights_of
+from dtx_tasks.spec import Target
 from tests.unit.cli.test_commands import dtx
 
+REPOSITORY = Path(__file__).resolve().parents[3]
 IMAGE = "dtx-trainer:1"
 
 
@@ -229,3 +233,31 @@ def test_local_backend_is_examined_as_before(monkeypatch: pytest.MonkeyPatch, ca
     monkeypatch.setenv("DTX_HOME", str(tmp_path))
     assert dtx(monkeypatch, "doctor", "--backend", "local") == 0
     assert capsys.readouterr().out.startswith(f"Well. Storage: {tmp_path / 'store'}; ")
+
+
+def test_nodes_with_most_gpus_say_how_many_a_machine_has() -> None:
+    """Where nothing asks for GPUs there are none."""
+    nodes = [{"status": {"allocatable": {"nvidia.com/gpu": count}}} for count in ("4", "8")] + [{"status": {"allocatable": {}}}]
+    assert findings.most_gpus(nodes, "nvidia.com/gpu") == 8
+    assert findings.most_gpus(nodes, None) == findings.most_gpus([], "nvidia.com/gpu") == 0
+
+
+@pytest.fixture
+def own_backends(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A configuration folder that may be written to."""
+    shutil.copytree(REPOSITORY / "config", tmp_path / "config")
+    monkeypatch.setenv("DTX_CONFIG", str(tmp_path / "config"))
+    monkeypatch.setenv("DTX_HOME", str(tmp_path / "home"))
+    return tmp_path / "config" / "backends" / "local.yaml"
+
+
+def test_target_is_measured_and_written(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], own_backends: Path) -> None:
+    """What stood in the file besides stays, an older target goes; then the machine is as the file says."""
+    own_backends.write_text(f"{own_backends.read_text()}target:\n  accelerator: cuda\n  count: 8\npoll_s: 5\n")
+    assert dtx(monkeypatch, "doctor", "--backend", "local") == 3
+    assert "accelerator is none (the file says cuda), count is 0 (the file says 8)" in capsys.readouterr().out
+    assert dtx(monkeypatch, "doctor", "--backend", "local", "--write-target") == 0
+    assert load_backend("local").target == Target()
+    assert load_backend("local").poll_s == 5
+    assert own_backends.read_text().startswith("# Stages are processes")
+    assert dtx(monkeypatch, "doctor", "--backend", "local") == 0
