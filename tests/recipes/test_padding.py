@@ -69,10 +69,11 @@ def test_rows_lie_end_to_end_where_that_is_less_work(lengths: list[int], width: 
         ({}, 4, "bloom", False),
         ({"finetuning_type": "prefix_tuning"}, 4, "llama", False),
         ({"flash_attn": "fa2"}, 4, "llama", True),
+        ({"neftune_noise_alpha": 5.0}, 4, "llama", False),
     ],
 )
 def test_rows_are_padded_where_it_must_be(changes: dict[str, Any], micro_batch_size: int, model_type: str, is_so: bool) -> None:
-    """Learned tokens stand in front of a batch, not of each row in it; and some architectures do not know where a row begins."""
+    """Learned tokens stand in front of a batch, not of each row in it, noise is of a row's length, and some architectures do not know where a row begins."""
     rows = Dataset.from_dict({"input_ids": [[1] * 5, [1] * 50] * 4})
     config = AutoConfig.for_model(model_type, hidden_size=512)
     assert lays_end_to_end(config, Hyperparameters(**changes), rows, micro_batch_size) == is_so
