@@ -241,6 +241,9 @@ def _note_reward(lookup: _Lookup, path: str, group: HyperparameterGroup, known: 
     found = resolve_llm(LLM(name=f"reward of {group.name}"[:100].rstrip(), source=values.reward_model), lookup.allowed(GROUPS, namer))
     if isinstance(found, Mistake):
         lookup.mistakes.append(Mistake(f"{path}.reward_model", found.problem, found.remedy))
+    elif not found.is_reward:
+        problem = f"is no reward model: neither a model ForSequenceClassification nor an adapter of task_type SEQ_CLS (got {values.reward_model!r})"
+        lookup.mistakes.append(Mistake(f"{path}.reward_model", problem, "Name the folder of one that stage: rm made."))
     else:
         lookup.rewards[group.name] = found
 
@@ -295,10 +298,14 @@ def _refuse_endless(lookup: _Lookup, llms: dict[str, LLMSource], groups: dict[st
 
 
 def _refuse_unsuited(lookup: _Lookup, llms: dict[str, LLMSource], groups: dict[str, Hyperparameters]) -> None:
-    """What an architecture cannot do."""
+    """What a model cannot do, by its head or by its architecture."""
     if lookup.mistakes:
         return
     for llm, group in dict.fromkeys((cell.llm, cell.hyperparameters) for cell in cells(lookup.experiment)):
+        if llms[llm].is_reward and groups[group].stage != "rm":
+            problem = f"{group!r} does not fit {llm!r}: it is a reward model, which rates answers and writes none, and {groups[group].stage} learns to write"
+            lookup.mistakes.append(Mistake("", problem, "Start from a model that writes, or use stage: rm."))
+            continue
         reason = unsuited(llms[llm].architecture, groups[group])
         if reason:
             lookup.mistakes.append(Mistake("", f"{group!r} does not fit {llm!r}: {reason[0]}", reason[1]))
