@@ -195,7 +195,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "finetuning_type",
         lambda case: case.values.finetuning_type in ("prompt_tuning", "p_tuning") and case.values.stage in ("orpo", "simpo"),
-        "TRL's {values.stage} does not know of the tokens that {values.finetuning_type} puts in front",
+        "TRL's trainer of {values.stage} does not know of the tokens that {values.finetuning_type} puts in front",
         "Use prefix_tuning or lora.",
     ),
     Rule(
@@ -350,7 +350,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "num_generations",
         lambda case: case.values.stage in REINFORCED and case.values.global_batch_size % case.values.num_generations,
-        "must divide global_batch_size {values.global_batch_size}: a step takes all answers to a prompt",
+        "must divide global_batch_size: a step takes all answers to a prompt",
         "Choose a divisor.",
     ),
     Rule(
