@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 from dtx_tasks.catalog import config_folder, load_catalog
@@ -49,6 +50,7 @@ Each of them takes `nodes: n` on a Kubernetes cluster: the environment of a pod 
 
 - An attempt resumes only from a checkpoint of as many processes that share out the same; from any other the optimiser could not be
   restored, so training begins anew and the log says so.
+- `kto` alone depends on the processes a little: it estimates how far the model has moved over the rows that all of them take in one pass.
 - Offloaded steps are taken by the group's own `optim`, not by DeepSpeed's CPU Adam, which would have to be compiled.
 - On CPUs DeepSpeed compiles one operator when it starts (the trainer image brings it). Without a compiler the job is refused with
   that reason; the lock that a killed compilation leaves is removed.
@@ -63,12 +65,22 @@ Told when an experiment is planned, with the place in the file. A value outside 
 | --- | --- | --- |
 """
 
+ANY = SimpleNamespace(
+    stage="the stage",
+    finetuning_type="this method",
+    optim="this optimiser",
+    init_lora_weights="this initialisation",
+    quantization_bit="4 or 8",
+    global_batch_size="as many as global_batch_size",
+)
+"""What stands for a group's values in the rules."""
+
 
 def page() -> str:
     """docs/training.md."""
     reasons = list(dict.fromkeys(reason for stage in STAGES for method in METHODS if (reason := obstacle(stage, method))))
     notes = "".join(f"{number}. {reason}\n" for number, reason in enumerate(reasons, 1))
-    rules = "".join(f"| `{rule.key}` | {_plain(rule.problem)} | {_plain(rule.remedy)} |\n" for rule in (*RULES, *RESOURCE_RULES))
+    rules = "".join(f"| `{rule.key}` | {_readable(rule.problem)} | {_readable(rule.remedy)} |\n" for rule in (*RULES, *RESOURCE_RULES))
     return f"{HEAD}{_table(reasons)}\n{notes}\n{_methods()}\n{GROUPS_HEAD}{_groups()}\n{STRATEGIES}{RULES_HEAD}{rules}"
 
 
@@ -109,6 +121,6 @@ def _written(method: str) -> str:
     return ", ".join(f"{key}: {value}" for key, value in values_of("sft", method).items() if key != "stage") or "finetuning_type: lora"
 
 
-def _plain(text: str) -> str:
-    """Values stand for themselves."""
-    return text.replace("{values.", "").replace("}", "")
+def _readable(text: str) -> str:
+    """What a plan says with the group's own values, said of any."""
+    return text.format(values=ANY)

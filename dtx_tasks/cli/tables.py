@@ -9,12 +9,14 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from dtx_tasks.plan import is_estimate
+
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from dtx_tasks.catalog import Version
     from dtx_tasks.entrypoints.resources import Listed
-    from dtx_tasks.records import BestVersion, CandidateEvidence, ExperimentPlan
+    from dtx_tasks.records import BestVersion, CandidateEvidence, ExperimentPlan, FinetuneJob
     from dtx_tasks.stack.rest import DagRun, TaskInstance
 
 
@@ -31,7 +33,7 @@ def plan_table(plan: ExperimentPlan, reused: Collection[str], seconds: float) ->
         table.add_column(heading, justify="right" if heading in ("steps", "tokens") else "left")
     for job in plan.jobs:
         state = "reused" if job.job_id in reused else "to train"
-        table.add_row(Text(job.name), job.job_id, str(job.num_steps), f"~{job.num_tokens:,}", state)
+        table.add_row(Text(job.name), job.job_id, _steps(job), f"~{job.num_tokens:,}", state)
     trained = len(plan.jobs) - len(set(reused))
     lines = [
         f"{len(plan.jobs)} jobs in {len(plan.packs)} packs, {trained} to train and {len(plan.jobs) - trained} reused; {len(plan.bases)} bases to compare with.",
@@ -41,6 +43,10 @@ def plan_table(plan: ExperimentPlan, reused: Collection[str], seconds: float) ->
         *told_of(plan),
     ]
     return Group(table, *(Text(line) for line in lines))
+
+
+def _steps(job: FinetuneJob) -> str:
+    return f"{'~' if is_estimate(job.hyperparameters) else ''}{job.num_steps}"
 
 
 def told_of(plan: ExperimentPlan) -> list[str]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from dtx_tasks.errors import DtxError, ExhaustedError
 from dtx_tasks.records import Attempt
+from dtx_tasks.spec import fixed_rows
 from dtx_tasks.storage import list_names, read_record
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def usual_micro_batch_size(train: SplitStatistics, has_gpu: bool) -> int:
 
 
 def micro_batch_size(job: FinetuneJob, resources: Resources, earlier: Sequence[Attempt], run_key: str, usual: int) -> int:
-    """Rows in one forward pass: half of the last attempt's where that ran out of memory.
+    """Rows in one forward pass: half of the last attempt's where that ran out of memory, unless their number changes the result.
 
     Args:
         job: What is trained.
@@ -50,16 +51,26 @@ def micro_batch_size(job: FinetuneJob, resources: Resources, earlier: Sequence[A
         usual: How many where nobody has said it.
 
     Raises:
-        ExhaustedError: Not even one row fitted in this round; another one may have a larger machine.
+        ExhaustedError: Not even one row fitted in this round, or not as many as there must be; another one may have a larger machine.
     """
+    too_large = [attempt for attempt in earlier if attempt.error_class == "ResourceError"]
+    fixed = fixed_rows(job.hyperparameters)
+    if fixed is not None:
+        return _as_many(fixed, too_large, run_key)
     rows = job.hyperparameters.global_batch_size // resources.num_processes
     most = job.hyperparameters.per_device_train_batch_size or usual
-    too_large = [attempt for attempt in earlier if attempt.error_class == "ResourceError"]
     for attempt in too_large:
         most = min(most, max(1, attempt.micro_batch_size // 2))
     if any(attempt.micro_batch_size == 1 and attempt.run_key == run_key for attempt in too_large):
         raise ExhaustedError("Out of memory with one row at a time.", "Lower cutoff_len, train with LoRA, or use a larger machine.")
     return next(size for size in range(min(most, rows), 0, -1) if rows % size == 0)
+
+
+def _as_many(rows: int, too_large: Sequence[Attempt], run_key: str) -> int:
+    if any(attempt.run_key == run_key for attempt in too_large):
+        said = f"Out of memory with {rows} rows at a time, and with fewer of them the result would be another."
+        raise ExhaustedError(said, "Set a smaller per_device_train_batch_size if that can be, lower cutoff_len, train with LoRA, or use a larger machine.")
+    return rows
 
 
 def is_exhausted(error: DtxError, earlier: Sequence[Attempt], run_key: str) -> bool:

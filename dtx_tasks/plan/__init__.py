@@ -3,8 +3,9 @@
 from dtx_tasks.plan.estimate import estimate_s
 from dtx_tasks.plan.identity import CODE_VERSIONS, encode_options
 from dtx_tasks.plan.inputs import ResolvedInputs
-from dtx_tasks.plan.make import cells, make_plan, with_rows
+from dtx_tasks.plan.make import cells, make_plan
 from dtx_tasks.plan.rules import KINDS_OF_STAGES, Case, advice, broken_resources, broken_rules
+from dtx_tasks.plan.steps import is_estimate, with_rows
 
 __all__ = [
     "CODE_VERSIONS",
@@ -17,6 +18,7 @@ __all__ = [
     "cells",
     "encode_options",
     "estimate_s",
+    "is_estimate",
     "make_plan",
     "with_rows",
 ]

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from dtx_tasks.errors import Mistake
 from dtx_tasks.plan.rules import KINDS_OF_STAGES
-from dtx_tasks.spec import GENERATED
+from dtx_tasks.plan.steps import num_train_rows, prompts_a_step
+from dtx_tasks.spec import GENERATED, REINFORCED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -33,7 +34,12 @@ def unfit(jobs: Iterable[tuple[str, Hyperparameters, DatasetSource]], scoring: S
     """
     told: set[tuple[str, str]] = set()
     for group, values, dataset in jobs:
-        mistake = _wrong_kind(group, values, dataset) or _unmeasured(group, values, dataset) or _wrong_metric(group, values, dataset, scoring)
+        mistake = (
+            _wrong_kind(group, values, dataset)
+            or _too_few(group, values, dataset)
+            or _unmeasured(group, values, dataset)
+            or _wrong_metric(group, values, dataset, scoring)
+        )
         if mistake and (mistake.key_path, mistake.problem) not in told:
             told.add((mistake.key_path, mistake.problem))
             yield mistake
@@ -46,6 +52,17 @@ def _wrong_kind(group: str, values: Hyperparameters, dataset: DatasetSource) -> 
     stages = [stage for stage, kinds in KINDS_OF_STAGES.items() if dataset.kind in kinds]
     problem = f"{values.stage} of {group!r} learns from {' or '.join(wanted)}, and the Dataset {dataset.name!r} holds {dataset.kind}"
     return Mistake("jobs", problem, f"Exclude the combination, or use stage: {' or '.join(stages)}.")
+
+
+def _too_few(group: str, values: Hyperparameters, dataset: DatasetSource) -> Mistake | None:
+    # Bad rows fail when they are prepared, and what plugins make of rows is known then.
+    if values.stage not in REINFORCED or dataset.problem or dataset.plugins:
+        return None
+    num_rows, wanted = num_train_rows(dataset), prompts_a_step(values)
+    if num_rows >= wanted:
+        return None
+    problem = f"a step of {group!r} takes {wanted} prompts, and the Dataset {dataset.name!r} holds {num_rows}"
+    return Mistake("jobs", problem, f"Use global_batch_size: {num_rows * values.num_generations} or less, or more prompts.")
 
 
 def _unmeasured(group: str, values: Hyperparameters, dataset: DatasetSource) -> Mistake | None:

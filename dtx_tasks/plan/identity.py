@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from dtx_tasks.records import EncodeOptions, digest_of
-from dtx_tasks.spec import Hyperparameters, follows_validation, idle
+from dtx_tasks.spec import Hyperparameters, follows_validation, idle, rows_compared
 from dtx_tasks.spec.hyperparameters import WITHOUT_EFFECT
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from dtx_tasks.records import DatasetSource, LLMSource
     from dtx_tasks.spec import FinetuneExperiment, Scoring
 
-CODE_VERSIONS = {"fetch": 2, "prepare": 2, "train": 1, "score": 2, "select": 1, "register": 1}
+CODE_VERSIONS = {"fetch": 2, "prepare": 2, "train": 2, "score": 2, "select": 1, "register": 1}
 """Raised by hand when a stage's code changes its result: everything it made is then made again."""
 
 
@@ -52,6 +52,8 @@ def learned_values(values: Hyperparameters) -> dict[str, Any]:
     if follows_validation(values):
         unused -= {"eval_steps"}
     named = {key: value for key, value in values.model_dump(mode="json").items() if key not in unused}
+    if values.stage == "kto":
+        named["per_device_train_batch_size"] = rows_compared(values)
     return named | ({"lora_alpha": lora_alpha(values)} if "lora_alpha" in named else {})
 
 

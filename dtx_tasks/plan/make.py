@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from itertools import product
-from math import ceil
 from typing import TYPE_CHECKING, NamedTuple
 
 from dtx_tasks.errors import Mistake, SpecError
 from dtx_tasks.plan.fit import unfit
 from dtx_tasks.plan.identity import encode_options, job_id, plan_id, prepared_id, scoring_id
+from dtx_tasks.plan.steps import amount_of, num_steps
 from dtx_tasks.records import BaseDocument, ExperimentPlan, FinetuneJob, Pack, PrepareDocument, ScoringDocument, digest_of, slug
 
 if TYPE_CHECKING:
@@ -16,11 +16,8 @@ if TYPE_CHECKING:
 
     from dtx_tasks.plan.inputs import ResolvedInputs
     from dtx_tasks.records import DatasetSource, LLMSource
-    from dtx_tasks.spec import Combination, FinetuneExperiment, Hyperparameters, JobEntry
+    from dtx_tasks.spec import Combination, FinetuneExperiment, JobEntry
     from dtx_tasks.spec.base import SpecModel
-
-CHARACTERS_PER_TOKEN = 3.0
-"""A rough mean over English (4) and Chinese (1.5): the plan's token counts are estimates."""
 
 
 class Cell(NamedTuple):
@@ -104,23 +101,6 @@ def name_of(reference: str | SpecModel) -> str:
     return reference if isinstance(reference, str) else str(reference.name)  # type: ignore[attr-defined]
 
 
-def num_steps(values: Hyperparameters, num_rows: int) -> int:
-    """Optimiser steps: whole batches an epoch, the last one as small as it comes."""
-    if values.max_steps is not None:
-        return values.max_steps
-    return max(1, ceil(values.num_train_epochs * ceil(num_rows / values.global_batch_size)))
-
-
-def with_rows(job: FinetuneJob, num_rows: int) -> FinetuneJob:
-    """A job for as many rows as were prepared: plugins may have made other numbers of them than were planned with.
-
-    Args:
-        job: As it was planned.
-        num_rows: Rows to learn from.
-    """
-    return job.model_copy(update={"num_steps": num_steps(job.hyperparameters, num_rows)})
-
-
 def _entry_cell(entry: JobEntry) -> Cell:
     return Cell(name_of(entry.llm), name_of(entry.dataset), name_of(entry.hyperparameters), entry.seed)
 
@@ -153,10 +133,8 @@ def _named(grid: list[Cell]) -> list[tuple[Cell, str]]:
 def _job(named: tuple[Cell, str], inputs: ResolvedInputs) -> FinetuneJob:
     cell, name = named
     llm, dataset, values = inputs.llms[cell.llm], inputs.datasets[cell.dataset], inputs.groups[cell.hyperparameters]
-    train = dataset.files["train"]
-    num_rows = min(train.num_rows, dataset.max_samples or train.num_rows)
-    steps, reward = num_steps(values, num_rows), inputs.rewards.get(cell.hyperparameters)
-    tokens_a_row = train.num_characters / CHARACTERS_PER_TOKEN / max(1, train.num_rows)
+    amount, reward = amount_of(dataset, values), inputs.rewards.get(cell.hyperparameters)
+    steps = num_steps(values, amount.num_rows)
     return FinetuneJob(
         job_id=job_id(llm, dataset, values, cell.seed, reward),
         name=name,
@@ -169,7 +147,7 @@ def _job(named: tuple[Cell, str], inputs: ResolvedInputs) -> FinetuneJob:
         difference=inputs.differences.get(cell.hyperparameters),
         seed=cell.seed,
         num_steps=steps,
-        num_tokens=round(steps * min(values.global_batch_size, max(1, num_rows)) * min(tokens_a_row, values.cutoff_len)),
+        num_tokens=round(steps * amount.tokens_a_step(values)),
     )
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from dtx_tasks.errors import Mistake
-from dtx_tasks.spec import PROJECTED, PROMPTS, REINFORCED, Hyperparameters
+from dtx_tasks.spec import ADAPTERS, INSIDE_BACKWARD, PROJECTED, PROMPTS, REINFORCED, Hyperparameters, rows_compared
 from dtx_tasks.spec.hyperparameters import Advised
 
 if TYPE_CHECKING:
@@ -28,11 +28,11 @@ KINDS_OF_STAGES: dict[str, tuple[Kind, ...]] = {
 """What the rows of a Dataset must hold for a stage to learn from them."""
 
 GPU_OPTIMIZERS = ("adalomo", "stable_adamw")
-LAYERWISE = tuple(name for name in PROJECTED if name.endswith("_layerwise"))
 BY_BITSANDBYTES = ("adamw_8bit", "adamw_bnb_8bit", "ademamix", "lion_", "paged_", "rmsprop_bnb")
 """How the optimisers that bitsandbytes makes begin."""
 
 UNSHARDED = ("adafactor", "adagrad")
+"""What these compute of a whole tensor beside its shards, torch 2.13 refuses to mix with them."""
 
 MISSING_OPTIMIZERS = {
     "adamw_anyprecision": "torchdistx, which is no longer published",
@@ -195,7 +195,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "finetuning_type",
         lambda case: case.values.finetuning_type in ("prompt_tuning", "p_tuning") and case.values.stage in ("orpo", "simpo"),
-        "TRL's {values.stage} does not know of the tokens that {values.finetuning_type} puts in front",
+        "TRL's trainer of {values.stage} does not know of the tokens that {values.finetuning_type} puts in front",
         "Use prefix_tuning or lora.",
     ),
     Rule(
@@ -203,6 +203,24 @@ RULES: tuple[Rule, ...] = (
         lambda case: case.values.packing and case.values.finetuning_type in PROMPTS,
         "learned tokens stand in front of a block, not of each row in it",
         "Leave packing out, or use finetuning_type: lora.",
+    ),
+    Rule(
+        "label_smoothing_factor",
+        lambda case: case.values.label_smoothing_factor and case.values.finetuning_type in ("prompt_tuning", "p_tuning"),
+        "with {values.finetuning_type} there are scores of the learned tokens too, and no labels for them to be smoothed by",
+        "Leave label_smoothing_factor out, or use prefix_tuning or lora.",
+    ),
+    Rule(
+        "neftune_noise_alpha",
+        lambda case: case.values.neftune_noise_alpha and case.values.packing,
+        "NEFTune's noise follows from the length of a row, and a block of many rows would get less of it",
+        "Leave packing or neftune_noise_alpha out.",
+    ),
+    Rule(
+        "rope_scaling",
+        lambda case: case.values.rope_scaling and case.values.finetuning_type in ADAPTERS,
+        "it changes the base, of which an adapter keeps nothing: merged, scored or exported, the base would not be stretched",
+        "Use finetuning_type: full or freeze, or leave rope_scaling out.",
     ),
     Rule(
         "gradient_checkpointing",
@@ -242,15 +260,17 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "optim",
-        lambda case: case.values.optim in LAYERWISE and (case.resources.num_processes > 1 or case.values.per_device_train_batch_size != case.rows_a_process),
+        lambda case: (
+            case.values.optim in INSIDE_BACKWARD and (case.resources.num_processes > 1 or case.values.per_device_train_batch_size != case.rows_a_process)
+        ),
         "{values.optim} takes its step inside the backward pass: it cannot accumulate, nor wait for other processes",
-        "Use one process, and per_device_train_batch_size: {values.global_batch_size}; or the optim without _layerwise.",
+        "Use one process, and per_device_train_batch_size: {values.global_batch_size}; or another optim.",
     ),
     Rule(
-        "optim",
-        lambda case: case.values.optim in ("lomo", "adalomo") and case.resources.num_processes > 1,
-        "{values.optim} takes its step inside the backward pass: it cannot wait for other processes",
-        "Use one process, or another optim.",
+        "max_grad_norm",
+        lambda case: case.values.optim in INSIDE_BACKWARD and "max_grad_norm" in case.values.model_fields_set and case.values.max_grad_norm,
+        "{values.optim} takes its step inside the backward pass, before gradients could be clipped",
+        "Leave it out, or set max_grad_norm: 0.",
     ),
     *(_missing(name, what) for name, what in MISSING_OPTIMIZERS.items()),
     Rule(
@@ -317,14 +337,20 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "global_batch_size",
-        lambda case: case.values.stage == "kto" and (case.values.per_device_train_batch_size or case.rows_a_process) < 2,
-        "KTO compares each answer with that of its neighbour in the batch, and there is none",
-        "Give every process at least two rows of a step.",
+        lambda case: case.values.stage == "kto" and rows_compared(case.values) < 2,
+        "KTO compares each answer with that of its neighbour in one pass, and there is none",
+        "Use an even global_batch_size, and per_device_train_batch_size: 2 or more.",
+    ),
+    Rule(
+        "per_device_train_batch_size",
+        lambda case: case.values.stage == "kto" and case.rows_a_process % rows_compared(case.values),
+        "KTO's result depends on the rows of one pass, by default at most 8, and those do not divide what a process takes of a step",
+        "Set it to a divisor of global_batch_size / processes, 2 or more.",
     ),
     Rule(
         "num_generations",
         lambda case: case.values.stage in REINFORCED and case.values.global_batch_size % case.values.num_generations,
-        "must divide global_batch_size {values.global_batch_size}: a step takes all answers to a prompt",
+        "must divide global_batch_size: a step takes all answers to a prompt",
         "Choose a divisor.",
     ),
     Rule(

@@ -43,6 +43,8 @@ class LLMSource(Record):
     template: str
     architecture: str = ""
     """What its config.json calls `model_type`; empty where nobody has looked."""
+    is_reward: bool = False
+    """Whether it rates answers, in place of writing them."""
     num_bytes: int
     """Size of the folder; 0 for a model that is not made yet."""
 

@@ -48,6 +48,19 @@ def chain_of(group: HyperparameterGroup, known: Mapping[str, HyperparameterGroup
     return chain
 
 
+def namer_of(key: str, group: HyperparameterGroup, known: Mapping[str, HyperparameterGroup]) -> HyperparameterGroup:
+    """The group that a value comes from: this one, or the nearest that it extends; this one where none names it.
+
+    Args:
+        key: A hyperparameter.
+        group: One whose chain of `extends` is right.
+        known: Every group, by name.
+    """
+    chain = chain_of(group, known)
+    links = () if isinstance(chain, Mistake) else chain
+    return next((link for link in links if key in link.model_fields_set), group)
+
+
 def difference_of(group: HyperparameterGroup, known: Mapping[str, HyperparameterGroup]) -> Difference | None:
     """What a group changes of the one that it extends; None where it extends nothing.
 
@@ -73,9 +86,7 @@ def val_size_of(group: HyperparameterGroup, known: Mapping[str, HyperparameterGr
         group: The group.
         known: Every group, by name.
     """
-    chain = chain_of(group, known)
-    links = () if isinstance(chain, Mistake) else chain
-    return next((link.val_size for link in links if "val_size" in link.model_fields_set), None)
+    return namer_of("val_size", group, known).val_size
 
 
 def _refused(named: dict[str, object]) -> Mistake | None:

@@ -15,7 +15,7 @@ from dtx_tasks.plan import Case, ResolvedInputs, advice, broken_resources, broke
 from dtx_tasks.plan.architectures import unsuited
 from dtx_tasks.records import Layout, ResourceVersion
 from dtx_tasks.resolve.files import Allowed, resolve_dataset
-from dtx_tasks.resolve.groups import chain_of, difference_of, merged_values, val_size_of
+from dtx_tasks.resolve.groups import chain_of, difference_of, merged_values, namer_of, val_size_of
 from dtx_tasks.resolve.leakage import near_leakage
 from dtx_tasks.resolve.llm import resolve_llm
 from dtx_tasks.resolve.own import OwnFiles, files_of
@@ -85,13 +85,16 @@ class _Lookup:
         version = self.catalog.own(kind, _name(found)) if self.catalog.holds(kind, found) else None
         if version is None:
             return None
-        return OwnFiles(version, _name(found) != version.name, Allowed(None, self.origin.roots), Layout(root(), self.experiment.team))
+        return OwnFiles(version, _name(found) != version.name, self.allowed(kind, found), Layout(root(), self.experiment.team))
 
     def allowed(self, kind: Kind, found: SpecModel) -> Allowed:
         """What the paths of a definition count from, and where they may lead."""
-        if self.catalog.holds(kind, found):
-            return Allowed(self.catalog.folders.get((kind.name, _name(found))), None)
-        return Allowed(self.origin.folder, self.origin.roots)
+        if not self.catalog.holds(kind, found):
+            return Allowed(self.origin.folder, self.origin.roots)
+        if self.catalog.own(kind, _name(found)):
+            # What anybody of the team has saved leads no further than whoever asks may read.
+            return Allowed(None, self.origin.roots)
+        return Allowed(self.catalog.folders.get((kind.name, _name(found))), None)
 
     def note(self, kind: Kind, found: SpecModel, files: Mapping[str, str] | None = None) -> None:
         """Notes which version of a named resource is used; a definition in place has none."""
@@ -223,20 +226,24 @@ def _groups(lookup: _Lookup) -> Iterator[tuple[str, Hyperparameters]]:
         lookup.mistakes += [Mistake(f"{path}{found.key_path}", found.problem, found.remedy) for found in broken_rules(Case(values, resources, target))]
         lookup.notes += [f"{name}: {sentence}" for sentence in advice(values)]
         lookup.note_chain(group, known)
-        _note_reward(lookup, path, group, values)
+        _note_reward(lookup, path, group, known, values)
         difference = difference_of(group, known)
         if difference:
             lookup.differences[name] = difference
         yield name, values
 
 
-def _note_reward(lookup: _Lookup, path: str, group: HyperparameterGroup, values: Hyperparameters) -> None:
-    """Finds the reward model of a group that learns by one."""
+def _note_reward(lookup: _Lookup, path: str, group: HyperparameterGroup, known: Mapping[str, HyperparameterGroup], values: Hyperparameters) -> None:
+    """Finds the reward model of a group that learns by one; its path means what it does in the group that names it."""
     if values.stage not in REINFORCED or values.reward_model is None:
         return
-    found = resolve_llm(LLM(name=f"reward of {group.name}"[:100], source=values.reward_model), lookup.allowed(GROUPS, group))
+    namer = namer_of("reward_model", group, known)
+    found = resolve_llm(LLM(name=f"reward of {group.name}"[:100].rstrip(), source=values.reward_model), lookup.allowed(GROUPS, namer))
     if isinstance(found, Mistake):
         lookup.mistakes.append(Mistake(f"{path}.reward_model", found.problem, found.remedy))
+    elif not found.is_reward:
+        problem = f"is no reward model: neither a model ForSequenceClassification nor an adapter of task_type SEQ_CLS (got {values.reward_model!r})"
+        lookup.mistakes.append(Mistake(f"{path}.reward_model", problem, "Name the folder of one that stage: rm made."))
     else:
         lookup.rewards[group.name] = found
 
@@ -291,10 +298,14 @@ def _refuse_endless(lookup: _Lookup, llms: dict[str, LLMSource], groups: dict[st
 
 
 def _refuse_unsuited(lookup: _Lookup, llms: dict[str, LLMSource], groups: dict[str, Hyperparameters]) -> None:
-    """What an architecture cannot do."""
+    """What a model cannot do, by its head or by its architecture."""
     if lookup.mistakes:
         return
     for llm, group in dict.fromkeys((cell.llm, cell.hyperparameters) for cell in cells(lookup.experiment)):
+        if llms[llm].is_reward and groups[group].stage != "rm":
+            problem = f"{group!r} does not fit {llm!r}: it is a reward model, which rates answers and writes none, and {groups[group].stage} learns to write"
+            lookup.mistakes.append(Mistake("", problem, "Start from a model that writes, or use stage: rm."))
+            continue
         reason = unsuited(llms[llm].architecture, groups[group])
         if reason:
             lookup.mistakes.append(Mistake("", f"{group!r} does not fit {llm!r}: {reason[0]}", reason[1]))

@@ -25,6 +25,10 @@ OF_TOKENS = ("PROMPT_TUNING", "PREFIX_TUNING", "P_TUNING")
 """PEFT's names of methods whose adapters are tokens: there is nothing to merge."""
 
 
+RATES = "SEQ_CLS"
+"""PEFT's name of the task of an adapter that rates answers."""
+
+
 class _Found(NamedTuple):
     """A folder of model files that may be read."""
 
@@ -93,15 +97,29 @@ def _of_hub(llm: LLM, allowed: Allowed) -> LLMSource | Mistake:
 
 def _config_of(content: bytes, llm: LLM) -> dict[str, Any] | Mistake:
     """What a config.json says, if it is that of a model which can be loaded."""
-    try:
-        config = json.loads(content)
-    except ValueError as error:
-        return Mistake(".source", f"its {CONFIG} is no JSON: {error} (got {llm.source!r})", "Bring the model again.")
-    if not isinstance(config, dict) or not config.get("model_type"):
+    config = _json_of(content, CONFIG, llm)
+    if isinstance(config, Mistake):
+        return config
+    if not config.get("model_type"):
         return Mistake(
             ".source", f"its {CONFIG} names no model_type (got {llm.source!r})", "Without it nobody knows how the weights are read: bring the model again."
         )
     return unloadable(config) or config
+
+
+def _json_of(content: bytes, name: str, llm: LLM) -> dict[str, Any] | Mistake:
+    try:
+        found = json.loads(content)
+    except ValueError as error:
+        return Mistake(".source", f"its {name} is no JSON: {error} (got {llm.source!r})", "Bring the model again.")
+    if not isinstance(found, dict):
+        return Mistake(".source", f"its {name} is no mapping (got {llm.source!r})", "Bring the model again.")
+    return found
+
+
+def _rates(config: dict[str, Any]) -> bool:
+    """Whether the head of a model is one number for a row, not scores of tokens."""
+    return any(str(name).endswith("ForSequenceClassification") for name in config.get("architectures") or ())
 
 
 def _made(llm: LLM, recipe: str) -> LLMSource | Mistake:
@@ -128,7 +146,9 @@ def _told(mistake: Mistake) -> Mistake:
 
 def _merged(llm: LLM, adapter: _Found, allowed: Allowed) -> LLMSource | Mistake:
     """An adapter, such as a checkpoint of ours: it is merged into its base when it is fetched."""
-    config: dict[str, Any] = json.loads(read_bytes(f"{adapter.source}/{ADAPTER}"))
+    config = _json_of(read_bytes(f"{adapter.source}/{ADAPTER}"), ADAPTER, llm)
+    if isinstance(config, Mistake):
+        return config
     if config.get("peft_type") in OF_TOKENS:
         return Mistake(".source", f"is an adapter of learned tokens, which no base can take up (got {llm.source!r})", "Start from its base.")
     written = str(config.get("base_model_name_or_path") or "")
@@ -144,7 +164,7 @@ def _merged(llm: LLM, adapter: _Found, allowed: Allowed) -> LLMSource | Mistake:
         return of_base
     revision = digest_of(["adapter", digest_of_files(adapter.files), digest_of_files(base.files)], 64)
     found = _llm_source(llm, "adapter", adapter.source, revision, adapter.num_bytes + base.num_bytes, of_base)
-    return found.model_copy(update={"base": base.source})
+    return found.model_copy(update={"base": base.source, "is_reward": config.get("task_type") == RATES or _rates(of_base)})
 
 
 def _llm_source(llm: LLM, kind: Literal["local", "adapter", "made", "hub"], source: str, revision: str, num_bytes: int, config: dict[str, Any]) -> LLMSource:
@@ -156,5 +176,6 @@ def _llm_source(llm: LLM, kind: Literal["local", "adapter", "made", "hub"], sour
         revision=revision,
         template=llm.template,
         architecture=str(config["model_type"]),
+        is_reward=_rates(config),
         num_bytes=num_bytes,
     )

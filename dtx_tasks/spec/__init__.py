@@ -2,7 +2,7 @@
 
 from dtx_tasks.spec.dataset import HELD_OUT, SPLITS, Columns, Dataset, Format, Kind, Plugin, PluginParameters, Split, Subset, Tags
 from dtx_tasks.spec.dump import dump_text
-from dtx_tasks.spec.effects import ADAPTERS, PROJECTED, PROMPTS, REINFORCED, follows_validation, idle, idle_mistakes
+from dtx_tasks.spec.effects import ADAPTERS, INSIDE_BACKWARD, PROJECTED, PROMPTS, REINFORCED, fixed_rows, follows_validation, idle, idle_mistakes, rows_compared
 from dtx_tasks.spec.experiment import Combination, FinetuneExperiment, JobEntry, Matrix, Resources, Selection, TeamName
 from dtx_tasks.spec.family import Family, Member
 from dtx_tasks.spec.hyperparameters import HyperparameterGroup, Hyperparameters
@@ -17,6 +17,7 @@ __all__ = [
     "ADAPTERS",
     "GENERATED",
     "HELD_OUT",
+    "INSIDE_BACKWARD",
     "LLM",
     "LOWER_IS_BETTER",
     "MEDIA",
@@ -54,6 +55,7 @@ __all__ = [
     "TeamName",
     "dump_text",
     "experiment_schema",
+    "fixed_rows",
     "follows_validation",
     "idle",
     "idle_mistakes",
@@ -61,4 +63,5 @@ __all__ = [
     "misfits",
     "parse",
     "reading_of",
+    "rows_compared",
 ]

@@ -34,6 +34,26 @@ APOLLO = ("apollo_adamw", "apollo_adamw_layerwise")
 PROJECTED = (*GALORE, *APOLLO)
 """Optimisers that keep their state of projected gradients."""
 
+INSIDE_BACKWARD = ("lomo", "adalomo", *(name for name in PROJECTED if name.endswith("_layerwise")))
+"""Optimisers that take their step inside the backward pass: one for each forward pass, before anything could clip it."""
+
+MOST_COMPARED = 8
+"""kto: rows of one pass by default; TRL advises at least 4."""
+
+
+def rows_compared(values: Hyperparameters) -> int:
+    """kto: rows of one forward pass, over which it estimates how far the model has moved; 1 where the global batch has no such part."""
+    sizes = range(min(MOST_COMPARED, values.global_batch_size), 1, -1)
+    return values.per_device_train_batch_size or next((size for size in sizes if values.global_batch_size % size == 0), 1)
+
+
+def fixed_rows(values: Hyperparameters) -> int | None:
+    """Rows of one forward pass where another number of them would be another result; None where they are free."""
+    if values.stage == "kto":
+        return rows_compared(values)
+    return values.per_device_train_batch_size if values.optim in INSIDE_BACKWARD else None
+
+
 Conditions = dict[str, tuple[Any, ...]]
 
 COUNTS_WITH: dict[str, Conditions] = {

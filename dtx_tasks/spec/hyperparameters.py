@@ -63,7 +63,7 @@ class Hyperparameters(SpecModel):
     """Rows for one optimiser step, over all processes and accumulation steps. 全局批大小"""
 
     per_device_train_batch_size: Count | None = None
-    """Rows in one forward pass of one process; changes speed and memory, not the result. 单卡批大小"""
+    """Rows in one forward pass of one process; changes speed and memory, not the result, except that of kto: there 8 at most by default. 单卡批大小"""
 
     cutoff_len: Annotated[int, Field(ge=8)] = 1024
     """A row is cut off after so many tokens. 截断长度"""
@@ -252,7 +252,10 @@ WITHOUT_EFFECT = frozenset(
         "use_unsloth",
     }
 )
-"""Hyperparameters that change how a job runs and not what it learns: not part of its identity; `eval_steps` is, where the validation loss decides."""
+"""Hyperparameters that change how a job runs and not what it learns: not part of its identity.
+
+`eval_steps` is, where the validation loss decides, and `per_device_train_batch_size` in kto, which estimates over the rows of a pass.
+"""
 
 
 class HyperparameterGroup(Hyperparameters):

@@ -6,6 +6,7 @@ import json
 import time
 from typing import TYPE_CHECKING
 
+from dtx_tasks.plan import is_estimate
 from dtx_tasks.plan.identity import learned_values
 from dtx_tasks.records import BestVersion, ExperimentPlan, FailureRecord, FinetuneJob, Layout, LLMCheckpoint, Record, RunReference, ScoreCards, StageDocument
 from dtx_tasks.storage import claim_within, read_lines, read_record, unique_owner, write_record
@@ -152,7 +153,9 @@ def _begun(job: FinetuneJob, document: StageDocument, layout: Layout) -> Publish
 def _log_inputs(run_id: str, job: FinetuneJob) -> None:
     from mlflow.entities import Dataset, DatasetInput, InputTag, Param
 
-    values = {"llm": job.llm.name, "dataset": job.dataset_name, "hyperparameters": job.group_name, "seed": job.seed, "num_steps": job.num_steps}
+    values = {"llm": job.llm.name, "dataset": job.dataset_name, "hyperparameters": job.group_name, "seed": job.seed}
+    if not is_estimate(job.hyperparameters):
+        values["num_steps"] = job.num_steps
     params = [Param(key, str(value)) for key, value in {**values, **learned_values(job.hyperparameters)}.items()]
     connect().log_batch(run_id, params=params)
     source = json.dumps({"prepared_id": job.prepared_id})

@@ -19,7 +19,7 @@ import torch
 from datasets import Dataset
 from transformers import AutoConfig, AutoTokenizer, PrinterCallback, set_seed
 
-from dtx_tasks.errors import DivergedError, PreemptedError, SpecError, TransientError
+from dtx_tasks.errors import DataError, DivergedError, PreemptedError, SpecError, TransientError
 from dtx_tasks.plan import with_rows
 from dtx_tasks.records import TRAIN_FILE, VALIDATION_FILE, Attempt, FetchedLLM, PreparedDataset
 from dtx_tasks.spec import REINFORCED
@@ -64,7 +64,6 @@ class JobFolder:
         llm_path: The same on this machine.
         prepared_path: The PreparedDataset's files, on this machine.
         reward_path: The reward model's files, on this machine; None where there is none.
-        num_rows: Its rows to learn from.
         is_main: Whether this process is rank 0.
         node: The machine that it runs on, from 0.
     """
@@ -74,7 +73,6 @@ class JobFolder:
     llm_path: Path
     prepared_path: Path
     reward_path: Path | None
-    num_rows: int
     is_main: bool
     node: int
 
@@ -91,7 +89,6 @@ class JobFolder:
             bring(f"{llm}/files", base.files),
             bring(f"{prepared}/files", rows.files),
             _bring_reward(layout, job),
-            rows.train.num_rows,
             is_main,
             node,
         )
@@ -168,10 +165,10 @@ def train_job(job: FinetuneJob, resources: Resources, folder: JobFolder, attempt
     Raises:
         DivergedError: The loss is no number, or exploded.
         PreemptedError: The process was asked to stop; a checkpoint is written.
+        DataError: There are too few rows for a step.
     """
     # The seed decides new weights and dropout, so it comes before the model.
     set_seed(job.seed)
-    job = with_rows(job, folder.num_rows)
     values = job.hyperparameters
     if values.compute_type == "fp16" and not torch.cuda.is_available():
         raise SpecError("compute_type: fp16 needs a GPU, and there is none here.", "Use fp32 or bf16.")
@@ -183,11 +180,7 @@ def train_job(job: FinetuneJob, resources: Resources, folder: JobFolder, attempt
     started_at = time.monotonic()
     output = trainer.train(resume_from_checkpoint=str(before) if before else None)
     train_s = time.monotonic() - started_at
-    if stop.is_wanted and trainer.state.global_step < job.num_steps:
-        raise PreemptedError(f"Asked to stop at step {trainer.state.global_step} of {job.num_steps}; a checkpoint is written.")
-
-    if not math.isfinite(output.training_loss):
-        raise DivergedError(f"The mean loss is {output.training_loss}.", "Try a lower learning rate, or compute_type: fp32.")
+    _refuse_unfinished(trainer, output.training_loss, stop)
 
     # save_model gathers the shards of every rank under ZeRO-3: all of them call it, rank 0 writes.
     if folder.is_main:
@@ -205,6 +198,18 @@ def train_job(job: FinetuneJob, resources: Resources, folder: JobFolder, attempt
         _name_base(folder)
         (folder.final / "README.md").write_text(model_card(job, outcome), encoding="utf-8")
     return outcome
+
+
+def _refuse_unfinished(trainer: Trainer, training_loss: float, stop: StopRequest) -> None:
+    """Raises what ended training before its last step, or made it worthless."""
+    reached, wanted = trainer.state.global_step, trainer.args.max_steps
+    if stop.is_wanted and reached < wanted:
+        raise PreemptedError(f"Asked to stop at step {reached} of {wanted}; a checkpoint is written.")
+    if not math.isfinite(training_loss):
+        raise DivergedError(f"The mean loss is {training_loss}.", "Try a lower learning rate, or compute_type: fp32.")
+    if reached < wanted:
+        hint = "Give it more of them, or a smaller global_batch_size: a step of rloo and grpo takes global_batch_size / num_generations prompts."
+        raise DataError(f"Training ended at step {reached} of {wanted}: its {len(trainer.train_dataset)} rows fill no further step.", hint)
 
 
 def _trainer(job: FinetuneJob, resources: Resources, folder: JobFolder, attempt: Attempt, tokenizer: Any, stop: StopRequest) -> Trainer:
@@ -237,6 +242,9 @@ def _trainer(job: FinetuneJob, resources: Resources, folder: JobFolder, attempt:
         callbacks=[KeepEncoder(), progress, guard, *best, SaveByClock(values.save_minutes), stop],
         **({"reward_funcs": str(folder.reward_path)} if values.stage in REINFORCED else {}),
     )
+    # TRL packs rows when its trainer is made: only now it is known how many there are.
+    told.max_steps = with_rows(job, len(trainer.train_dataset)).num_steps
+    told.logging_steps = min(values.logging_steps, told.max_steps)
     # Progress says the same, as JSON.
     trainer.remove_callback(PrinterCallback)
     use_own_optimizer(trainer, values)
@@ -265,7 +273,6 @@ def _arguments(job: FinetuneJob, resources: Resources, folder: JobFolder, micro_
     is_measured = bool(values.eval_steps) and (folder.prepared_path / VALIDATION_FILE).exists()
     return {
         "output_dir": str(folder.work),
-        "max_steps": job.num_steps,
         "per_device_train_batch_size": micro_batch_size,
         "per_device_eval_batch_size": micro_batch_size,
         "gradient_accumulation_steps": values.global_batch_size // (micro_batch_size * resources.num_processes),
@@ -288,7 +295,6 @@ def _arguments(job: FinetuneJob, resources: Resources, folder: JobFolder, micro_
         "use_liger_kernel": values.enable_liger_kernel,
         "torch_compile": values.torch_compile,
         "seed": job.seed,
-        "logging_steps": min(values.logging_steps, job.num_steps),
         "logging_nan_inf_filter": False,
         "eval_strategy": "steps" if is_measured else "no",
         "eval_steps": values.eval_steps,

@@ -65,6 +65,8 @@ def _config(path: Path, values: Hyperparameters) -> PretrainedConfig:
     made_for = int(getattr(config, "max_position_embeddings", 0) or 0)
     if not made_for or not getattr(config, "rope_parameters", None):
         raise SpecError(f"rope_scaling: {values.rope_scaling} does not fit: the model has no rotary positions.", "Remove it.")
+    if any(isinstance(value, dict) for value in config.rope_parameters.values()):
+        raise SpecError(f"rope_scaling: {values.rope_scaling} does not fit: the layers of this model rotate in several ways.", "Remove it.")
     factor = math.ceil(values.cutoff_len / made_for)
     if factor <= 1:
         raise SpecError(f"rope_scaling: {values.rope_scaling} has no effect: the model was made for {made_for} tokens.", "Remove it, or raise cutoff_len.")

@@ -35,6 +35,9 @@ def lays_end_to_end(config: PretrainedConfig, values: Hyperparameters, rows: Dat
     # NEFTune scales its noise by the length of what it is added to.
     if micro_batch_size == 1 or values.neftune_noise_alpha or config.model_type not in PACKED or values.finetuning_type in PROMPTS:
         return False
+    # NEFTune's noise follows from the length of what stands in one line.
+    if values.neftune_noise_alpha:
+        return False
     if values.flash_attn == "fa2":
         return True
     return end_to_end_costs_less(lengths_of(rows), micro_batch_size, config.get_text_config().hidden_size)

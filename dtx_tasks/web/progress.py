@@ -73,7 +73,12 @@ class JobProgress:
             return 1.0
         if self.checkpoint:
             return TRAINED_SHARE
-        return TRAINED_SHARE * float(self.step.get("step", 0)) / max(1, int(self.step.get("total", self.job.num_steps)))
+        return TRAINED_SHARE * float(self.step.get("step", 0)) / max(1, self.num_steps)
+
+    @property
+    def num_steps(self) -> int:
+        """Of its training: as planned, until training knows how many rows there are."""
+        return int(self.step.get("total", self.job.num_steps))
 
     def score(self, split: str, metric: str) -> Score | None:
         """One of its scores."""

@@ -10,9 +10,12 @@ import pytest
 import torch
 import transformers
 from peft import PeftModel
+from trl.trainer.utils import RepeatSampler
 
+from dtx_tasks.errors import DataError
 from dtx_tasks.plan.methods import METHODS, trained, values_of
 from dtx_tasks.plan.rules import KINDS_OF_STAGES
+from dtx_tasks.plan.steps import num_steps, prompts_a_step
 from dtx_tasks.score.load import load_checkpoint
 from dtx_tasks.spec import ADAPTERS, REINFORCED, Hyperparameters
 from dtx_tasks.train.model import load_model
@@ -127,6 +130,25 @@ def test_stage_is_trained_by_a_method(
     # In bf16 a number has three digits, and with 8 bits activations are rounded too.
     tolerance = 0.05 if written.get("compute_type") == "bf16" else 1e-4
     assert (loaded_logits(job.hyperparameters, folder) - trained_logits).norm() < tolerance * trained_logits.norm()
+
+
+@pytest.mark.parametrize(("num_prompts", "batch", "answers"), [(16, 8, 4), (7, 8, 2), (9, 6, 2), (3, 8, 2)])
+def test_trl_takes_as_many_prompts_a_step_as_the_plan_says(num_prompts: int, batch: int, answers: int) -> None:
+    """Its own sampler: prompts that fill no step are left out, and too few are none."""
+    values = Hyperparameters(stage="grpo", global_batch_size=batch, num_generations=answers, num_train_epochs=1)
+    sampled = len(RepeatSampler(range(num_prompts), answers, prompts_a_step(values))) // batch
+    assert sampled == num_prompts // prompts_a_step(values)
+    assert num_steps(values, num_prompts) == max(1, sampled)
+
+
+def test_training_that_ends_before_its_last_step_fails(prepared: Callable[..., Trial], tmp_path: Path, reward: Path) -> None:
+    """Nothing is published of it: plugins may leave fewer prompts than a step takes."""
+    made = prepared("prompts", {"stage": "grpo", "max_steps": 1, "global_batch_size": 4, "reward_model": str(reward), "max_new_tokens": 6})
+    job = made.plan.jobs[0]
+    starved = job.model_copy(update={"hyperparameters": job.hyperparameters.model_copy(update={"global_batch_size": 128})})
+    with pytest.raises(DataError, match=r"^Training ended at step 0 of 1: its 16 rows fill no further step\."):
+        train(starved, made.layout, tmp_path)
+    assert not (tmp_path / "scratch" / "final").exists()
 
 
 IDS = torch.arange(4, 24)[None]

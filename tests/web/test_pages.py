@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from tests.web.conftest import Site
 
 TRAIN = "/tasks/finetune.train?map_index="
-HOSTILE = "<script>alert(1)<script>{{7*7}}{% include 'run.html.jinja' %}"
+HOSTILE = "<script>alert(1)<script>{{7777*7777}}{% include 'run.html.jinja' %}"
 
 
 def finished(site: Site) -> Store:
@@ -196,8 +196,8 @@ def test_what_an_author_wrote_is_shown_and_never_run(site: Site, path: str):
     site.carry_out(make_plan(make_experiment(name=HOSTILE, description=HOSTILE, matrix=matrix)))
     text = site.log_in().get(path).text
     assert "<script>alert" not in text
-    assert "&lt;script&gt;alert(1)&lt;script&gt;{{7*7}}" in text
-    assert "49" not in text
+    assert "&lt;script&gt;alert(1)&lt;script&gt;{{7777*7777}}" in text
+    assert "60481729" not in text
 
 
 def test_a_failure_message_is_shown_and_never_run(site: Site):

@@ -1,6 +1,7 @@
 """What varies between attempts, and when no further one is worth making."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -9,11 +10,12 @@ from dtx_tasks.errors import DataError, DivergedError, DtxError, ExhaustedError,
 from dtx_tasks.records import Attempt, SplitStatistics
 from dtx_tasks.spec import Resources
 from dtx_tasks.storage import write_bytes, write_record
-from tests.builders import make_attempt, make_job
+from tests.builders import make_attempt, make_dataset_source, make_job
 
 
-def size(*earlier: Attempt, processes: int = 1, run_key: str = "round", **values: int) -> int:
-    return micro_batch_size(make_job(**values), Resources(processes=processes), earlier, run_key, usual=16)
+def size(*earlier: Attempt, processes: int = 1, run_key: str = "round", **values: Any) -> int:
+    dataset = make_dataset_source(kind="labels") if values.get("stage") == "kto" else None
+    return micro_batch_size(make_job(dataset=dataset, **values), Resources(processes=processes), earlier, run_key, usual=16)
 
 
 def out_of_memory(rows: int, run_key: str = "round") -> Attempt:
@@ -61,6 +63,24 @@ def test_one_row_that_does_not_fit_is_the_end() -> None:
 def test_one_row_is_tried_again_in_another_round() -> None:
     """The machine may be a larger one."""
     assert size(out_of_memory(1, "earlier")) == 1
+
+
+@pytest.mark.parametrize(
+    ("values", "rows"),
+    [
+        ({"stage": "kto"}, 8),
+        ({"stage": "kto", "per_device_train_batch_size": 2}, 2),
+        ({"optim": "lomo", "per_device_train_batch_size": 16}, 16),
+        ({"optim": "galore_adamw_layerwise", "per_device_train_batch_size": 16}, 16),
+    ],
+)
+def test_rows_that_change_the_result_are_never_fewer(values: dict[str, Any], rows: int) -> None:
+    """Running out of memory is the end of the round, with what could help."""
+    assert size(**values) == rows
+    assert size(out_of_memory(rows, "earlier"), **values) == rows
+    told = rf"^Out of memory with {rows} rows at a time, and with fewer of them the result would be another\. Set a smaller per_device_train_batch_size"
+    with pytest.raises(ExhaustedError, match=told):
+        size(out_of_memory(rows), **values)
 
 
 @pytest.mark.parametrize(("error", "budget"), [(TransientError("x"), 3), (ResourceError("x"), 3), (DtxError("x"), 1)])

@@ -70,6 +70,8 @@ def test_paths_are_kept_absolute(here: Path) -> None:
     model = FakeData(here).text("model/config.json", '{"model_type": "llama"}').parent
     assert create(here, LLMS, source="model").content["source"] == str(model)
     assert create(here, LLMS, name="made", source="made:tiny-test").content["source"] == "made:tiny-test"
+    reward_in(here / "reward")
+    assert create(here, GROUPS, **BY_REWARD, reward_model="reward").content["reward_model"] == str(here / "reward")
 
 
 def test_link_stays_a_link(here: Path) -> None:
@@ -372,3 +374,33 @@ def test_parameters_that_something_refers_to_are_not_deleted(here: Path, plugin:
         "- the Dataset rows2, whose plugin is told it",
     ):
         assert user in str(told.value)
+
+
+BY_REWARD: dict[str, Any] = {"stage": "grpo", "num_generations": 4}
+
+
+def reward_in(folder: Path) -> str:
+    """A model that rates, and where it is."""
+    return str(FakeData(folder).text("config.json", '{"model_type": "llama", "architectures": ["LlamaForSequenceClassification"]}').parent)
+
+
+@pytest.mark.parametrize("source", ["{elsewhere}", "s3://bucket/reward", "hf://ann/private"])
+@pytest.mark.parametrize("group", ["mine", "second", {"name": "third", "extends": "mine"}], ids=["own", "own that extends it", "in place"])
+def test_reward_model_of_an_own_group_leads_no_further_than_the_request(here: Path, source: str, group: str | dict[str, str]) -> None:
+    """Whoever may save a group may not read with it what requests may not: not by its name, and not by extending it."""
+    create(here, GROUPS, **BY_REWARD, reward_model=source.format(elsewhere=reward_in(here / "elsewhere")))
+    create(here, GROUPS, name="second", extends="mine")
+    with pytest.raises(SpecError, match=r"hyperparameters\[0\]\.reward_model: lies outside the folders that requests may read"):
+        plan(here, roots=(here / "uploads",), hyperparameters=[group])
+
+
+def test_reward_model_of_a_bundled_group_is_the_platforms(here: Path) -> None:
+    """Its path is read with the server's rights, also where an own group extends it."""
+    bundled = {"name": "rewarded", **BY_REWARD, "reward_model": reward_in(here / "elsewhere")}
+    FakeData(here).text("config/hyperparameters/rewarded.yaml", json.dumps(bundled))
+    create(here, GROUPS, extends="rewarded", max_steps=1)
+    path = FakeData(here).jsonl("uploads/prompts.jsonl", [{"messages": [{"role": "user", "content": str(number)}]} for number in range(8)])
+    prompts = {"name": "prompts", "train": str(path), "format": "openai", "kind": "prompts"}
+    judged = {"llm": "base", "dataset": "rows", "hyperparameters": "quick"}
+    made = plan(here, roots=(here / "uploads",), datasets=[prompts], hyperparameters=["mine"], include=[judged])
+    assert [reward.llm.source for reward in made.rewards] == [bundled["reward_model"]]

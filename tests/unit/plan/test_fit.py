@@ -50,6 +50,18 @@ def test_prompts_are_scored_on_another_dataset(stage: str) -> None:
         plan("prompts", stage)
 
 
+def test_too_few_prompts_for_a_step_stop_the_plan() -> None:
+    """With what would do; what plugins make of rows is known later, and bad rows fail by themselves."""
+    few: dict[str, Any] = {"num_rows": 3, "validation": None, "test": None}
+    said = r"jobs: a step of 'quick' takes 4 prompts, and the Dataset 'rows' holds 3\. Use global_batch_size: 12 or less, or more prompts\.$"
+    with pytest.raises(SpecError, match=said):
+        plan("prompts", "grpo", **few)
+    with pytest.raises(SpecError, match="holds 3"):
+        plan("prompts", "rloo", **{**few, "num_rows": 30, "max_samples": 3})
+    plan("prompts", "grpo", **{**few, "num_rows": 4})
+    plan("prompts", "grpo", **few, problem="a bad row")
+
+
 @pytest.mark.parametrize("stage", sorted(set(KINDS_OF_STAGES) - {"sft"}))
 def test_rows_that_a_stage_does_not_learn_from_stop_the_plan(stage: str) -> None:
     """With the stage that does."""

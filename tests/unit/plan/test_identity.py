@@ -128,6 +128,13 @@ def test_validation_counts_where_its_loss_decides(decides: bool, values: dict[st
     assert (id_of(**values) != id_of(**{**values, "eval_steps": 6})) is decides
 
 
+def test_rows_of_a_pass_count_where_kto_estimates_over_them() -> None:
+    """By default as many as divide the global batch, 8 at most: written out they are the same job."""
+    assert id_of(stage="kto") == id_of(stage="kto", per_device_train_batch_size=8)
+    assert id_of(stage="kto") != id_of(stage="kto", per_device_train_batch_size=4)
+    assert id_of(stage="kto", global_batch_size=10) == id_of(stage="kto", global_batch_size=10, per_device_train_batch_size=5)
+
+
 def test_job_id_changes_with_the_seed() -> None:
     """Another seed is another result."""
     assert make_job(seed=1).job_id != make_job(seed=2).job_id

@@ -6,9 +6,8 @@ from typing import Any
 import pytest
 
 from dtx_tasks.errors import SpecError
-from dtx_tasks.plan.make import num_steps, with_rows
 from dtx_tasks.spec import Hyperparameters
-from tests.builders import make_dataset_source, make_experiment, make_inputs, make_job, make_llm_source, make_matrix, make_plan
+from tests.builders import make_dataset_source, make_experiment, make_inputs, make_llm_source, make_matrix, make_plan
 
 
 def names(**changes: Any) -> list[str]:
@@ -155,38 +154,7 @@ def test_names_of_the_grid_are_short_and_plain(name: str) -> None:
     assert all(re.fullmatch(r"[a-z0-9-]{1,60}", label) for label in labels)
 
 
-@pytest.mark.parametrize(
-    ("values", "rows", "steps"),
-    [
-        ({"global_batch_size": 16, "num_train_epochs": 3}, 32, 6),
-        ({"global_batch_size": 16, "num_train_epochs": 3}, 33, 9),
-        ({"global_batch_size": 16, "num_train_epochs": 0.5}, 48, 2),
-        ({"global_batch_size": 16, "num_train_epochs": 0.01}, 16, 1),
-        ({"global_batch_size": 64, "num_train_epochs": 1}, 3, 1),
-        ({"global_batch_size": 16, "num_train_epochs": 3}, 0, 1),
-        ({"max_steps": 7, "num_train_epochs": 100}, 1000, 7),
-    ],
-)
-def test_steps_follow_from_epochs_and_batch(values: dict[str, Any], rows: int, steps: int) -> None:
-    """Whole batches an epoch, the last one as small as it comes; max_steps overrules."""
-    assert num_steps(Hyperparameters(**values), rows) == steps
-
-
-def test_max_samples_limits_the_steps() -> None:
-    """Only so many rows of the train split are learned."""
-    known = {"datasets": {"rows": make_dataset_source(num_rows=100, max_samples=16)}, "groups": {"quick": Hyperparameters(num_train_epochs=1.0)}}
-    assert make_plan(make_experiment(), **known).jobs[0].num_steps == 1
-
-
 def test_registered_name_is_the_experiments_where_it_can_be() -> None:
     """MLflow takes no colon."""
     assert make_plan(make_experiment(name="a:b")).registered_name == "a-b"
     assert make_plan(make_experiment(name="a", registered_name="c")).registered_name == "c"
-
-
-def test_steps_follow_the_rows_that_were_prepared() -> None:
-    """Plugins may have left rows out; a number of steps that the author named stays."""
-    assert with_rows(make_job(num_train_epochs=2.0, global_batch_size=4), 8).num_steps == 4
-    assert with_rows(make_job(max_steps=7), 8).num_steps == 7
-    job = make_job()
-    assert with_rows(job, 20) == job

@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
+from docs.training import page
 from dtx_tasks.plan import Case, advice, broken_resources, broken_rules
 from dtx_tasks.plan.rules import MISSING_OPTIMIZERS, RULES, UNSHARDED
-from dtx_tasks.spec import Hyperparameters, Resources, Target
+from dtx_tasks.spec import ADAPTERS, Hyperparameters, Resources, Target
 
 CPU = Target(accelerator="none")
 GPU = Target(accelerator="cuda", count=1, memory_gib=80, compute_capability=8.0)
@@ -39,8 +40,12 @@ BROKEN: list[tuple[dict[str, Any], dict[str, Any], Target | None, str]] = [
     (PISSA, ZERO3, None, ".init_lora_weights: pissa is turned back into an ordinary adapter at the end, for which"),
     ({"finetuning_type": "prefix_tuning"}, ZERO3, None, ".finetuning_type: ranks wait for each other for ever"),
     ({"finetuning_type": "prompt_tuning"}, FSDP, None, ".finetuning_type: PEFT finds no whole embeddings"),
-    ({"finetuning_type": "p_tuning", "stage": "orpo"}, {}, None, ".finetuning_type: TRL's orpo does not know"),
+    ({"finetuning_type": "p_tuning", "stage": "orpo"}, {}, None, ".finetuning_type: TRL's trainer of orpo does not know"),
     ({"finetuning_type": "prompt_tuning", "packing": True}, {}, None, ".packing: learned tokens stand in front of a block"),
+    ({"finetuning_type": "prompt_tuning", "label_smoothing_factor": 0.1}, {}, None, ".label_smoothing_factor: with prompt_tuning there are scores"),
+    ({"finetuning_type": "p_tuning", "label_smoothing_factor": 0.1}, {}, None, ".label_smoothing_factor: with p_tuning there are scores"),
+    ({"neftune_noise_alpha": 5, "packing": True}, {}, None, ".neftune_noise_alpha: NEFTune's noise follows from the length of a row"),
+    *(({"rope_scaling": "linear", "finetuning_type": name}, {}, None, ".rope_scaling: it changes the base") for name in ADAPTERS),
     ({"finetuning_type": "prefix_tuning", "gradient_checkpointing": True}, {}, None, ".gradient_checkpointing: a learned prefix is lost"),
     ({"optim": "galore_adamw"}, {}, None, ".optim: galore_adamw projects the gradients of whole weights, and lora has none"),
     ({**FULL, "optim": "apollo_adamw"}, {"processes": 2, "deepspeed": "zero2"}, None, ".optim: apollo_adamw does not find its gradients"),
@@ -49,6 +54,8 @@ BROKEN: list[tuple[dict[str, Any], dict[str, Any], Target | None, str]] = [
     *(({"optim": name}, FSDP, None, f".optim: {name} mixes whole tensors with the shards") for name in UNSHARDED),
     ({**FULL, "optim": "galore_adamw_layerwise"}, {}, None, ".optim: galore_adamw_layerwise takes its step inside the backward pass: it cannot accumulate"),
     ({**FULL, "optim": "lomo"}, {"processes": 2}, None, ".optim: lomo takes its step inside the backward pass"),
+    ({**FULL, "optim": "adalomo", "per_device_train_batch_size": 8}, {}, None, ".optim: adalomo takes its step inside the backward pass"),
+    ({**FULL, "optim": "lomo", "max_grad_norm": 1.0}, {}, None, ".max_grad_norm: lomo takes its step inside the backward pass, before"),
     *(({"optim": name}, {}, None, f".optim: {name} needs {what}") for name, what in MISSING_OPTIMIZERS.items()),
     ({"optim": "adalomo"}, {}, CPU, ".optim: adalomo runs on GPUs only"),
     ({"loraplus_lr_ratio": 16.0, "optim": "adafactor"}, {}, None, ".loraplus_lr_ratio: LoRA+ is not made of adafactor"),
@@ -64,7 +71,9 @@ BROKEN: list[tuple[dict[str, Any], dict[str, Any], Target | None, str]] = [
     ({"enable_liger_kernel": True}, {}, CPU, ".enable_liger_kernel: Liger's kernels need a GPU"),
     ({"torch_compile": True}, {}, CPU, ".torch_compile: compiling for a CPU needs a C++ compiler"),
     ({"stage": "kto", "per_device_train_batch_size": 1}, {}, None, ".global_batch_size: KTO compares each answer"),
-    ({"stage": "rloo", "reward_model": "r", "num_generations": 3}, {}, None, ".num_generations: must divide global_batch_size 16"),
+    ({"stage": "kto", "global_batch_size": 17}, {}, None, ".global_batch_size: KTO compares each answer"),
+    ({"stage": "kto"}, {"processes": 4}, None, ".per_device_train_batch_size: KTO's result depends on the rows of one pass"),
+    ({"stage": "rloo", "reward_model": "r", "num_generations": 3}, {}, None, ".num_generations: must divide global_batch_size"),
     ({"stage": "grpo"}, {}, None, ".reward_model: grpo learns by a reward model"),
 ]
 
@@ -77,8 +86,13 @@ WORKING: list[tuple[dict[str, Any], dict[str, Any], Target | None]] = [
     ({**QUANTISED, "stage": "rm", "compute_type": "bf16"}, {}, None),
     ({**PISSA, "stage": "orpo"}, {}, None),
     ({"finetuning_type": "prefix_tuning", "stage": "orpo"}, {}, None),
+    ({"finetuning_type": "prefix_tuning", "label_smoothing_factor": 0.1}, {}, None),
+    ({**FULL, "rope_scaling": "yarn"}, {}, None),
     ({"finetuning_type": "prompt_tuning"}, {"processes": 2, "deepspeed": "zero2"}, None),
     ({**FULL, "optim": "galore_adamw_layerwise", "per_device_train_batch_size": 16}, {}, None),
+    ({**FULL, "optim": "lomo", "per_device_train_batch_size": 16, "max_grad_norm": 0.0}, {}, None),
+    ({"stage": "kto"}, {"processes": 2}, None),
+    ({"stage": "kto", "global_batch_size": 17, "per_device_train_batch_size": 17}, {}, None),
     ({"lr_scheduler_type": "cosine_with_min_lr", "lr_scheduler_kwargs": {"min_lr": 1e-6}}, {}, None),
     ({"lr_scheduler_type": "reduce_lr_on_plateau", "eval_steps": 10}, {}, None),
     ({"load_best_model_at_end": True, "eval_steps": 10}, {}, None),
@@ -128,6 +142,13 @@ def test_every_rule_is_broken_by_a_case() -> None:
     """A rule that nothing breaks would be no rule."""
     cases = [Case(Hyperparameters(**values), Resources(**resources), target) for values, resources, target, _ in BROKEN]
     assert [rule.problem for rule in RULES if not any(rule.is_broken(case) for case in cases)] == []
+
+
+def test_page_says_every_rule_in_words() -> None:
+    """Neither placeholders nor names of keys stand where a plan says a value."""
+    rules = page().partition("## What does not go together")[2]
+    assert "changes the base, which the stage compares with" in rules
+    assert "{" not in rules.replace("`{", "")
 
 
 def test_advice_is_given_outside_of_its_range() -> None:

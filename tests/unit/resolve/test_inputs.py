@@ -324,3 +324,26 @@ def test_validation_ratio_beside_a_validation_split_is_told(tmp_path: Path) -> N
     (line,) = told(tmp_path, matrix=split_by_groups(tmp_path, 0.1, validation=3))
     said = "'d' has a validation split of its own, and the hyperparameters hold another one out of it: val_size 0.1"
     assert line == f"the experiment: matrix.datasets[0]: {said}. Remove val_size from the hyperparameters, or `validation` from the Dataset."
+
+
+def model_in(folder: Path, head: str) -> str:
+    """A model with this head, and where it is."""
+    return str(FakeData(folder).text(f"{head}/config.json", f'{{"model_type": "llama", "architectures": ["LlamaFor{head}"]}}').parent)
+
+
+def test_reward_model_that_rates_nothing_stops_the_plan(tmp_path: Path) -> None:
+    """TRL would give it a new head, and learn by noise."""
+    writer, rater = model_in(tmp_path, "CausalLM"), model_in(tmp_path, "SequenceClassification")
+    group = {"name": f"{'g' * 89} x", "stage": "grpo", "reward_model": rater}
+    assert found(tmp_path, matrix=make_matrix(hyperparameters=[group])).rewards[group["name"]].source == rater
+    (line,) = told(tmp_path, matrix=make_matrix(hyperparameters=["quick", {**group, "reward_model": writer}]))
+    assert line.startswith("the experiment: matrix.hyperparameters[1].reward_model: is no reward model: neither a model ForSequenceClassification nor")
+    assert line.endswith("Name the folder of one that stage: rm made.")
+
+
+def test_base_that_only_rates_is_for_rating(tmp_path: Path) -> None:
+    """A reward model may be trained further as one, and as nothing else."""
+    llm = {"name": "rater", "source": model_in(tmp_path, "SequenceClassification"), "template": "default"}
+    assert found(tmp_path, matrix=make_matrix(llms=[llm], hyperparameters=[{"name": "g", "stage": "rm"}])).llms["rater"].is_reward
+    said = "'quick' does not fit 'rater': it is a reward model, which rates answers and writes none, and sft learns to write"
+    assert told(tmp_path, matrix=make_matrix(llms=[llm])) == [f"the experiment: {said}. Start from a model that writes, or use stage: rm."]

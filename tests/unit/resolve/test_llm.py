@@ -84,3 +84,27 @@ def test_source_that_is_nowhere_is_told(folder: Path, source: str, said: str) ->
     answer = resolved(folder, source)
     assert isinstance(answer, Mistake)
     assert said in answer.problem
+
+
+@pytest.mark.parametrize(("name", "content"), [("adapter_config.json", "{"), ("adapter_config.json", "[]"), ("config.json", "{"), ("config.json", "[]")])
+def test_description_that_cannot_be_read_is_told(folder: Path, name: str, content: str) -> None:
+    """Of an adapter, and of its base."""
+    (folder / ("tuned" if name == "adapter_config.json" else "base") / name).write_text(content)
+    answer = resolved(folder, "tuned")
+    assert isinstance(answer, Mistake)
+    assert answer.problem.startswith(f"its {name} is no {'JSON' if content == '{' else 'mapping'}")
+
+
+REWARD_CONFIG = {"model_type": "llama", "architectures": ["LlamaForSequenceClassification"]}
+
+
+@pytest.mark.parametrize(
+    ("task", "base", "is_reward"),
+    [("CAUSAL_LM", {"model_type": "llama"}, False), ("SEQ_CLS", {"model_type": "llama"}, True), ("CAUSAL_LM", REWARD_CONFIG, True)],
+)
+def test_model_that_rates_is_known_by_its_head(folder: Path, task: str, base: dict[str, Any], is_reward: bool) -> None:
+    """Its own, that of an adapter, or that of an adapter's base."""
+    write(folder / "base", "config.json", base)
+    write(folder / "tuned", "adapter_config.json", {"peft_type": "LORA", "task_type": task, "base_model_name_or_path": "base"})
+    assert found(folder, "tuned").is_reward == is_reward
+    assert found(folder, "base").is_reward == (base == REWARD_CONFIG)
