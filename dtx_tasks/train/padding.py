@@ -32,8 +32,7 @@ def lays_end_to_end(config: PretrainedConfig, values: Hyperparameters, rows: Dat
         rows: What it learns from, with `input_ids`.
         micro_batch_size: Rows of a batch.
     """
-    # NEFTune scales its noise by the length of what it is added to.
-    if micro_batch_size == 1 or values.neftune_noise_alpha or config.model_type not in PACKED or values.finetuning_type in PROMPTS:
+    if micro_batch_size == 1 or config.model_type not in PACKED or values.finetuning_type in PROMPTS:
         return False
     # NEFTune's noise follows from the length of what stands in one line.
     if values.neftune_noise_alpha:
