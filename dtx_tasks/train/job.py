@@ -36,7 +36,7 @@ from dtx_tasks.train.optimizer import projected_modules, use_own_optimizer
 from dtx_tasks.train.outcome import Outcome
 from dtx_tasks.train.pace import SHARE_OF_A_STEP, Pause
 from dtx_tasks.train.padding import lays_end_to_end
-from dtx_tasks.train.progress import DivergenceGuard, Progress, SaveByClock, StopRequest
+from dtx_tasks.train.progress import DivergenceGuard, Progress, SaveByClock, StopRequest, any_rank
 from dtx_tasks.train.sharding import keep_digits, shard_on_cpu
 from dtx_tasks.train.stages import TRAINERS, rows_of_stage, stage_arguments
 
@@ -178,7 +178,7 @@ def train_job(job: FinetuneJob, resources: Resources, folder: JobFolder, attempt
     tokenizer = AutoTokenizer.from_pretrained(folder.prepared_path / "tokenizer")
     stop = StopRequest()
     trainer = _trainer(job, resources, folder, attempt, tokenizer, stop)
-    converted = begin_conversion(trainer.model, values, folder.work)
+    converted = begin_conversion(trainer.model, values, folder.work, is_main=folder.is_main)
     before = folder.work / f"checkpoint-{attempt.started_from_step}" if attempt.started_from_step else None
     started_at = time.monotonic()
     output = trainer.train(resume_from_checkpoint=str(before) if before else None)
@@ -186,8 +186,9 @@ def train_job(job: FinetuneJob, resources: Resources, folder: JobFolder, attempt
     if stop.is_wanted and trainer.state.global_step < job.num_steps:
         raise PreemptedError(f"Asked to stop at step {trainer.state.global_step} of {job.num_steps}; a checkpoint is written.")
 
-    if not math.isfinite(output.training_loss):
-        raise DivergedError(f"The mean loss is {output.training_loss}.", "Try a lower learning rate, or compute_type: fp32.")
+    # The mean may be each rank's own; what follows is collective.
+    if any_rank(not math.isfinite(output.training_loss), trainer.args):
+        raise DivergedError(f"The mean loss is {output.training_loss}, or is no number on another rank.", "Try a lower learning rate, or compute_type: fp32.")
 
     # save_model gathers the shards of every rank under ZeRO-3: all of them call it, rank 0 writes.
     if folder.is_main:
