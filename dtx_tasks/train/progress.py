@@ -15,6 +15,7 @@ import torch
 from transformers import TrainerCallback
 
 from dtx_tasks.errors import DivergedError, TransientError
+from dtx_tasks.perplexity import perplexity
 from dtx_tasks.settings import grace_s
 from dtx_tasks.storage import append_line
 from dtx_tasks.train.checkpoint import mark_complete
@@ -28,9 +29,6 @@ if TYPE_CHECKING:
 
 EXPLODED = 3.0
 """A loss of so many times that of guessing has exploded; where guessing costs ln(vocabulary)."""
-
-MOST_NATS = 700.0
-"""Of a loss whose perplexity a float still holds."""
 
 
 class Progress(TrainerCallback):  # type: ignore[misc]
@@ -108,9 +106,9 @@ class Progress(TrainerCallback):  # type: ignore[misc]
     def _measured(self, logs: dict[str, Any], prefix: str) -> dict[str, Any]:
         """The loss, and what else the stage's trainer tells of the model: rewards, margins, entropy."""
         loss = _plain(logs[f"{prefix}loss"])
-        perplexity = {"perplexity": _plain(math.exp(min(loss, MOST_NATS)))} if self.is_likelihood and loss is not None else {}
+        likelihood = {"perplexity": _plain(perplexity(loss))} if self.is_likelihood and loss is not None else {}
         others = {name.removeprefix(prefix): _plain(value) for name, value in logs.items() if name.startswith(prefix) and _is_of_the_model(name, value)}
-        return {"loss": loss, **perplexity, "metrics": others}
+        return {"loss": loss, **likelihood, "metrics": others}
 
     def _say(self, state: TrainerState, event: dict[str, Any]) -> None:
         if state.is_world_process_zero:
