@@ -67,6 +67,17 @@ def is_hub_model(uri: str) -> bool:
     return bool(ADDRESS.fullmatch(uri))
 
 
+def at_commit(uri: str, commit: str) -> str:
+    """An address with a commit in place of what it says; as it is for ModelScope, which has no address of a commit.
+
+    Args:
+        uri: Of a model on a hub.
+        commit: What its revision was.
+    """
+    found = ADDRESS.fullmatch(uri)
+    return f"hf://{found['id']}@{commit}" if found and found["hub"] == "hf" else uri
+
+
 def look_up_model(uri: str) -> HubModel:
     """What an address means now.
 

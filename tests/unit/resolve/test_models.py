@@ -14,10 +14,11 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from dtx_tasks.catalog import Version
 from dtx_tasks.errors import DataError, Mistake, TransientError
 from dtx_tasks.fetch import fetch
 from dtx_tasks.records import BaseDocument, Layout
-from dtx_tasks.resolve import Allowed, resolve_llm
+from dtx_tasks.resolve import Allowed, OwnFiles, files_of, resolve_llm
 from dtx_tasks.spec import LLM
 from tests.builders import make_experiment, make_matrix, make_plan
 
@@ -41,6 +42,7 @@ class Hub:
         ends_at: Bytes of a file that are to be had at all; 0 for all.
         is_longer: Whether files have more bytes than was said of them.
         listing: What ModelScope says in place of its files.
+        main: The commit of its main branch.
         asked: Each path with the range that was asked for.
     """
 
@@ -50,6 +52,7 @@ class Hub:
     ends_at: int = 0
     is_longer: bool = False
     listing: object = None
+    main: str = COMMIT
     asked: list[tuple[str, str]] = field(default_factory=list)
 
 
@@ -67,8 +70,9 @@ class Answers(BaseHTTPRequestHandler):
         if self.hub.token and self.headers.get("Authorization") != f"Bearer {self.hub.token}":
             self._say(401, b"{}")
         elif split.path in ("/api/models/ann/small/revision/main", f"/api/models/ann/small/revision/{COMMIT}"):
-            self._say(200, json.dumps({"sha": COMMIT, "siblings": [_sibling(*item) for item in self.hub.files.items()]}).encode())
-        elif split.path.startswith(f"/ann/small/resolve/{COMMIT}/"):
+            commit = self.hub.main if split.path.endswith("main") else COMMIT
+            self._say(200, json.dumps({"sha": commit, "siblings": [_sibling(*item) for item in self.hub.files.items()]}).encode())
+        elif split.path.startswith((f"/ann/small/resolve/{COMMIT}/", f"/ann/small/resolve/{self.hub.main}/")):
             self._file(self.hub.files[split.path.rpartition("/")[2]])
         elif split.path == "/api/v1/models/ann/small/repo/files":
             self._say(200, json.dumps(self.hub.listing or {"Code": 200, "Data": {"Files": [_listed(*item) for item in self.hub.files.items()]}}).encode())
@@ -266,6 +270,19 @@ def test_gated_model_needs_a_token(hub: Hub, tmp_path: Path, monkeypatch: pytest
     llm = found()
     assert brought(llm, tmp_path)["model.bin"] == WEIGHTS
     assert "hf_secret" not in document(llm).model_dump_json()
+
+
+@pytest.mark.parametrize("is_pinned", [True, False])
+def test_pinned_version_keeps_its_commit(hub: Hub, tmp_path: Path, is_pinned: bool) -> None:
+    """A branch moves on; nothing has to be handed over for the hub to have the old commit still."""
+    llm = LLM(name="small", source="hf://ann/small", template="default")
+    version = Version(
+        kind="LLM", name="mine", number=3, digest="", content=llm.model_dump(), files=files_of(found()), created_at=0.0, author="ann", note=""
+    )
+    hub.main = "d" * 40
+    resolved = OwnFiles(version, is_pinned, Allowed(None, None), Layout(str(tmp_path), "default")).llm(llm)
+    assert not isinstance(resolved, Mistake)
+    assert resolved.source == f"hf://ann/small@{COMMIT if is_pinned else hub.main}"
 
 
 def test_request_may_not_ask_any_hub(hub: Hub) -> None:
