@@ -276,9 +276,7 @@ def test_gated_model_needs_a_token(hub: Hub, tmp_path: Path, monkeypatch: pytest
 def test_pinned_version_keeps_its_commit(hub: Hub, tmp_path: Path, is_pinned: bool) -> None:
     """A branch moves on; nothing has to be handed over for the hub to have the old commit still."""
     llm = LLM(name="small", source="hf://ann/small", template="default")
-    version = Version(
-        kind="LLM", name="mine", number=3, digest="", content=llm.model_dump(), files=files_of(found()), created_at=0.0, author="ann", note=""
-    )
+    version = Version(kind="LLM", name="mine", number=3, digest="", content=llm.model_dump(), files=files_of(found()), created_at=0.0, author="ann", note="")
     hub.main = "d" * 40
     resolved = OwnFiles(version, is_pinned, Allowed(None, None), Layout(str(tmp_path), "default")).llm(llm)
     assert not isinstance(resolved, Mistake)
