@@ -91,8 +91,13 @@ def cache_folder() -> Path:
 
 
 def max_download_bytes() -> int:
-    """The most that is downloaded at once from the web or the hub: DTX_MAX_DOWNLOAD_BYTES, else 20 GiB."""
+    """The most rows that are downloaded at once, a file from the web or a folder from the hub: DTX_MAX_DOWNLOAD_BYTES, else 20 GiB."""
     return int(os.environ.get("DTX_MAX_DOWNLOAD_BYTES", str(20 << 30)))
+
+
+def max_model_bytes() -> int:
+    """The largest model that is downloaded from a hub: DTX_MAX_MODEL_BYTES, else 2 TiB."""
+    return int(os.environ.get("DTX_MAX_MODEL_BYTES", str(2 << 40)))
 
 
 def max_upload_bytes() -> int:

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dtx_tasks.entrypoints.uploads import store
 from dtx_tasks.errors import SpecError
 from dtx_tasks.records import ExperimentPlan, Layout, RunReference, slug
-from dtx_tasks.storage import copy_folder, create, is_remote, list_names, put_path, read_record, write_record
+from dtx_tasks.storage import create, is_remote, list_names, put_path, read_record, write_record
 
 if TYPE_CHECKING:
     from dtx_tasks.records import DatasetSource, FileSource, LLMSource, Record
@@ -109,11 +110,10 @@ def hand_over_rows(file: FileSource, layout: Layout) -> str:
 
 
 def _moved_llm(llm: LLMSource, layout: Layout) -> LLMSource:
-    if llm.kind in ("made", "hub") or is_remote(llm.source) or not is_remote(layout.root):
+    if llm.kind in ("made", "hub") or not is_remote(layout.root):
         return llm
-    uri = layout.upload(llm.revision[:16], Path(llm.source).name)
-    copy_folder(Path(llm.source), uri)
-    return llm.model_copy(update={"source": uri})
+    moved = {key: store(Path(path), layout) for key, path in (("source", llm.source), ("base", llm.base)) if path and not is_remote(path)}
+    return llm.model_copy(update=moved)
 
 
 def read_plan(uri: str) -> ExperimentPlan:

@@ -159,7 +159,7 @@ class Mirror:
         try:
             upload(folder, uri, mark.files)
         except FileNotFoundError:
-            # The Trainer keeps few: a newer one is on its way.
+            # Training keeps few: a newer one is on its way.
             return
         if not self.may_write():
             return
@@ -175,7 +175,7 @@ class Mirror:
         for name in list_names(scratch) if self.node == 0 else ():
             if 0 < step_of(name) < oldest and step_of(name) != best:
                 remove(f"{scratch}/{name}")
-        # The Trainer itself clears away on the first machine only.
+        # Training itself clears away on the first machine only.
         for folder in place.glob("checkpoint-*"):
             if step_of(folder.name) < oldest and step_of(folder.name) != best:
                 shutil.rmtree(folder, ignore_errors=True)

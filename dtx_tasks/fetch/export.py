@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
+import tempfile
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -37,13 +37,15 @@ def export(name: str, folder: Path, layout: Layout) -> None:
         problem = f"{name} is an adapter of learned tokens ({record.finetuning_type}), which no base can take up."
         raise SpecError(problem, f"Serve the adapter in {layout.job(job_id)}/checkpoint on its base.")
     checkpoint = bring(f"{layout.job(job_id)}/checkpoint", record.files)
-    partial = folder.with_name(f"{folder.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    if (checkpoint / ADAPTER).exists():
-        _merge(checkpoint, layout, partial)
-    else:
-        copy_folder(checkpoint, str(partial))
-    partial.rename(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    # Beside it, so that it comes to its place whole; under a name that nobody else has.
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as beside:
+        partial = Path(beside) / folder.name
+        if (checkpoint / ADAPTER).exists():
+            _merge(checkpoint, layout, partial)
+        else:
+            copy_folder(checkpoint, str(partial))
+        partial.rename(folder)
 
 
 def _job_of(name: str, layout: Layout) -> str:

@@ -113,7 +113,9 @@ def _download(llm: LLMSource, folder: Path) -> None:
         _remove_others(folder, {file.path for file in found.files})
         bring_model(found, folder)
     except DownloadError as error:
-        raise TransientError(f"{llm.source} cannot be downloaded: {error}.", "What has arrived stays: the next attempt goes on from there.") from None
+        raise TransientError(
+            f"{llm.source} cannot be downloaded: {error}.", "The next attempt goes on from what has arrived, where the folder that it works in is still there."
+        ) from None
 
 
 def _remove_others(folder: Path, names: set[str]) -> None:

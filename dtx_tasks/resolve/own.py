@@ -10,7 +10,7 @@ from dtx_tasks.records import DatasetSource, LLMSource
 from dtx_tasks.resolve.files import ResolvedDataset, resolve_dataset
 from dtx_tasks.resolve.llm import MADE, resolve_llm
 from dtx_tasks.spec import SPLITS
-from dtx_tasks.storage import is_remote, list_names
+from dtx_tasks.storage import at_commit, is_hub_model, is_remote, list_names
 
 if TYPE_CHECKING:
     from dtx_tasks.catalog import Version
@@ -71,7 +71,9 @@ class OwnFiles:
         return not self.is_pinned or files_of(source) == self.version.files
 
     def _handed_over(self, key: str, written: str) -> str:
-        """Where the file of this version was handed over, or where it is if that is S3; empty if it never was."""
+        """Where the file of this version was handed over, or where it is if that is S3 or a hub; empty if it never was."""
+        if is_hub_model(written):
+            return at_commit(written, self.version.files.get(key, ""))
         if is_remote(written) or written.startswith(MADE):
             return written
         folder = self.layout.upload(self.version.files.get(key, "none")[:16], "").rstrip("/")

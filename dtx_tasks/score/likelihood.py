@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from dtx_tasks.perplexity import perplexity
 from dtx_tasks.score.generate import say_progress
 from dtx_tasks.template import IGNORED_LABEL, Encoded, encode, encode_text
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def perplexities(loaded: Loaded, rows: Sequence[ScoredRow], scoring: Scoring) -> list[float]:
-    """The perplexity of each row's reference, given its question; at least 1.
+    """The perplexity of each row's reference, given its question; at least 1, and finite.
 
     Args:
         loaded: The model.
@@ -51,4 +52,4 @@ def _batch(loaded: Loaded, encoded: list[Encoded]) -> list[float]:
     logits_BTV = loaded.model(**padded).logits[:, -length:].float()
     losses_BT = torch.nn.functional.cross_entropy(logits_BTV[:, :-1].transpose(1, 2), labels_BT[:, 1:], ignore_index=IGNORED_LABEL, reduction="none")
     num_B = (labels_BT[:, 1:] != IGNORED_LABEL).sum(dim=1).clamp(min=1)
-    return [float(value) for value in (losses_BT.sum(dim=1) / num_B).exp()]
+    return [perplexity(loss) for loss in (losses_BT.sum(dim=1) / num_B).tolist()]

@@ -34,7 +34,7 @@ from dtx_tasks.storage.folders import (
 )
 from dtx_tasks.storage.hub import HubFiles, bring_hub, is_hub, look_up
 from dtx_tasks.storage.local import local_path, sha256_of
-from dtx_tasks.storage.models import HubModel, bring_model, is_hub_model, look_up_model
+from dtx_tasks.storage.models import HubModel, at_commit, bring_model, is_hub_model, look_up_model
 from dtx_tasks.storage.pattern import chosen, parted
 from dtx_tasks.storage.places import Places, places
 from dtx_tasks.storage.web import DownloadError, bring_page, is_web
@@ -46,6 +46,7 @@ __all__ = [
     "HubModel",
     "Places",
     "append_line",
+    "at_commit",
     "bring",
     "bring_file",
     "bring_hub",

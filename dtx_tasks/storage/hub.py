@@ -6,7 +6,7 @@ import hashlib
 import re
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote, unquote
 
 from dtx_tasks.settings import hub_endpoint, hub_token, max_download_bytes
@@ -21,10 +21,29 @@ if TYPE_CHECKING:
     import httpx
 
 SCHEME = "hf://"
-ADDRESS = re.compile(r"hf://datasets/(?P<id>[^/@]+/[^/@]+)(?:@(?P<revision>[^/]+))?(?:/(?P<path>.*))?")
+REPOSITORY = r"(?P<id>[A-Za-z0-9_-][\w.-]*/[A-Za-z0-9_-][\w.-]*)"
+"""OWNER/NAME: nothing that means something else in an address, or leads out of it."""
+
+ADDRESS = re.compile(rf"hf://datasets/{REPOSITORY}(?:@(?P<revision>[^/]+))?(?:/(?P<path>.*))?")
 """As huggingface_hub's own file system writes it; a slash in a revision is `%2F`."""
 
 MAIN = "main"
+
+
+class Hub(NamedTuple):
+    """Whom to ask.
+
+    Attributes:
+        url: Its address.
+        setting: The variable that names a mirror of it.
+        shown: Who asks, as headers.
+        closed: What to do about what is not public.
+    """
+
+    url: str
+    setting: str
+    shown: dict[str, str]
+    closed: str
 
 
 def is_hub(uri: str) -> bool:
@@ -72,7 +91,7 @@ def look_up(uri: str) -> HubFiles:
     if not found:
         raise DownloadError("it is no address of a dataset: write hf://datasets/OWNER/NAME@REVISION/PATH")
     revision, path = unquote(found["revision"] or MAIN), (found["path"] or "").strip("/")
-    answer = said(hub_endpoint(), f"/api/datasets/{found['id']}/revision/{quote(revision, safe='')}", ("sha", "siblings"), login())
+    answer = said(hugging_face(), f"/api/datasets/{found['id']}/revision/{quote(revision, safe='')}", ("sha", "siblings"))
     files = [checked(str(item["rfilename"])) for item in answer["siblings"]]
     if path in files:
         return HubFiles(found["id"], str(answer["sha"]), path, ())
@@ -143,14 +162,18 @@ def _digest(answer: httpx.Response) -> tuple[str, Any]:
     raise DownloadError(f"{hub_endpoint()} does not say what its digest is (got {named!r} as its ETag)")
 
 
-def said(hub: str, path: str, keys: tuple[str, ...], shown: dict[str, str]) -> dict[str, Any]:
+def hugging_face() -> Hub:
+    """The Hugging Face hub, or a mirror of it."""
+    return Hub(hub_endpoint(), "HF_ENDPOINT", login(), "one that is not public needs HF_TOKEN, with the right to read it")
+
+
+def said(hub: Hub, path: str, keys: tuple[str, ...]) -> dict[str, Any]:
     """An answer of a hub's own interface.
 
     Args:
         hub: Who is asked.
         path: For what.
         keys: What the answer must have.
-        shown: Who asks, as headers.
 
     Raises:
         DownloadError: There is no such answer.
@@ -158,18 +181,17 @@ def said(hub: str, path: str, keys: tuple[str, ...], shown: dict[str, str]) -> d
     import httpx
 
     try:
-        answer = httpx.get(f"{hub}{path}", headers=shown, follow_redirects=True, timeout=TIMEOUT_S)
+        answer = httpx.get(f"{hub.url}{path}", headers=hub.shown, follow_redirects=True, timeout=TIMEOUT_S)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise DownloadError(f"{hub}: {type(error).__name__}: {error}") from None
+        raise DownloadError(f"{hub.url}: {type(error).__name__}: {error}") from None
     if answer.status_code != 200:
-        hint = "is the name right? One that is not public needs HF_TOKEN, with the right to read it"
-        raise DownloadError(f"{hub} answered {answer.status_code} {answer.reason_phrase}: {hint}")
+        raise DownloadError(f"{hub.url} answered {answer.status_code} {answer.reason_phrase}: is the name right? And {hub.closed}")
     try:
         found: dict[str, Any] = answer.json()
     except ValueError:
-        raise DownloadError(f"{hub} answered with something that is no JSON: is HF_ENDPOINT a mirror of the hub?") from None
-    if not set(keys) <= set(found):
-        raise DownloadError(f"{hub} names no commit and no files: is HF_ENDPOINT a mirror of the hub?")
+        raise DownloadError(f"{hub.url} answered with something that is no JSON: is {hub.setting} a mirror of the hub?") from None
+    if not isinstance(found, dict) or not set(keys) <= set(found):
+        raise DownloadError(f"{hub.url} names no commit and no files: is {hub.setting} a mirror of the hub?")
     return found
 
 

@@ -39,15 +39,15 @@ def published_live(jobs: list[FinetuneJob], pack: Pack, layout: Layout) -> Itera
         ways.append([Telemetry(job, pack, layout).send for job in jobs])
     is_over = threading.Event()
     # A thread for each way: one that hangs does not hold up the other.
-    publishers = [threading.Thread(target=_publish_until, args=(is_over, way), daemon=True) for way in ways]
-    for publisher in publishers:
-        publisher.start()
+    threads = [threading.Thread(target=_publish_until, args=(is_over, way), daemon=True) for way in ways]
+    for thread in threads:
+        thread.start()
     try:
         yield
     finally:
         is_over.set()
-        for publisher in publishers:
-            publisher.join(LAST_WAIT_S)
+        for thread in threads:
+            thread.join(LAST_WAIT_S)
 
 
 def _publish(job: FinetuneJob, pack: Pack, layout: Layout) -> None:
@@ -55,11 +55,11 @@ def _publish(job: FinetuneJob, pack: Pack, layout: Layout) -> None:
         publish_job(job, pack, pack.scoring.scoring_id, layout)
 
 
-def _publish_until(is_over: threading.Event, jobs: list[Callable[[], object]]) -> None:
+def _publish_until(is_over: threading.Event, publishers: list[Callable[[], object]]) -> None:
     is_last = False
     while not is_last:
         is_last = is_over.wait(INTERVAL_S)
-        for publish in jobs:
+        for publish in publishers:
             try:
                 publish()
             except (TransientError, ClaimedError) as error:

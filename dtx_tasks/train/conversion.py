@@ -18,7 +18,7 @@ class Conversion:
 
     Attributes:
         model: The model with its adapter.
-        beginning: Where the adapter is kept as it began; None where nothing is to be converted.
+        beginning: Where the adapter is kept as it began; None where nothing is to be converted, or by another process.
     """
 
     model: Any
@@ -30,15 +30,16 @@ class Conversion:
             self.model.save_pretrained(folder, path_initial_model_for_weight_conversion=str(self.beginning))
 
 
-def begin_conversion(model: Any, values: Hyperparameters, work: Path) -> Conversion:
+def begin_conversion(model: Any, values: Hyperparameters, work: Path, *, is_main: bool) -> Conversion:
     """Keeps an adapter as it begins, where it took its beginning from the base's own weights.
 
     Args:
         model: The model with a new adapter.
         values: How the adapter begins.
         work: A folder of this job.
+        is_main: Whether this process is rank 0, which alone converts in the end: no other rank writes or waits.
     """
-    if values.finetuning_type != "lora" or values.init_lora_weights not in ("pissa", "olora"):
+    if not is_main or values.finetuning_type != "lora" or values.init_lora_weights not in ("pissa", "olora"):
         return Conversion(model, None)
     beginning = work / "beginning"
     shutil.rmtree(beginning, ignore_errors=True)

@@ -36,7 +36,7 @@ from dtx_tasks.train.optimizer import projected_modules, use_own_optimizer
 from dtx_tasks.train.outcome import Outcome
 from dtx_tasks.train.pace import SHARE_OF_A_STEP, Pause
 from dtx_tasks.train.padding import lays_end_to_end
-from dtx_tasks.train.progress import DivergenceGuard, Progress, SaveByClock, StopRequest
+from dtx_tasks.train.progress import DivergenceGuard, KeepNewest, Progress, SaveByClock, StopRequest, any_rank
 from dtx_tasks.train.sharding import keep_digits, shard_on_cpu
 from dtx_tasks.train.stages import TRAINERS, rows_of_stage, stage_arguments
 
@@ -52,6 +52,9 @@ LOCK_WAIT_S = 30.0
 LIBRARIES = ("torch", "transformers", "trl", "peft", "accelerate", "deepspeed")
 SUPERVISED = ("pt", "sft")
 """Stages whose loss is a cross entropy over the vocabulary."""
+
+OF_TOKENS = (*SUPERVISED, "orpo", "simpo")
+"""Stages whose loss is a mean of tokens, and not of rows alone."""
 
 
 @dataclass(frozen=True)
@@ -175,7 +178,7 @@ def train_job(job: FinetuneJob, resources: Resources, folder: JobFolder, attempt
     tokenizer = AutoTokenizer.from_pretrained(folder.prepared_path / "tokenizer")
     stop = StopRequest()
     trainer = _trainer(job, resources, folder, attempt, tokenizer, stop)
-    converted = begin_conversion(trainer.model, values, folder.work)
+    converted = begin_conversion(trainer.model, values, folder.work, is_main=folder.is_main)
     before = folder.work / f"checkpoint-{attempt.started_from_step}" if attempt.started_from_step else None
     started_at = time.monotonic()
     output = trainer.train(resume_from_checkpoint=str(before) if before else None)
@@ -205,8 +208,9 @@ def _refuse_unfinished(trainer: Trainer, training_loss: float, stop: StopRequest
     reached, wanted = trainer.state.global_step, trainer.args.max_steps
     if stop.is_wanted and reached < wanted:
         raise PreemptedError(f"Asked to stop at step {reached} of {wanted}; a checkpoint is written.")
-    if not math.isfinite(training_loss):
-        raise DivergedError(f"The mean loss is {training_loss}.", "Try a lower learning rate, or compute_type: fp32.")
+    # The mean may be each rank's own; what follows is collective.
+    if any_rank(not math.isfinite(training_loss), trainer.args):
+        raise DivergedError(f"The mean loss is {training_loss}, or is no number on another rank.", "Try a lower learning rate, or compute_type: fp32.")
     if reached < wanted:
         hint = "Give it more of them, or a smaller global_batch_size: a step of rloo and grpo takes global_batch_size / num_generations prompts."
         raise DataError(f"Training ended at step {reached} of {wanted}: its {len(trainer.train_dataset)} rows fill no further step.", hint)
@@ -230,6 +234,8 @@ def _trainer(job: FinetuneJob, resources: Resources, folder: JobFolder, attempt:
     validation = _validation(folder, values)
     evaluations = Pause(steps_worth=len(validation or ()) / values.global_batch_size * SHARE_OF_A_STEP, at_the_end=True)
     progress = Progress(folder.events_uri, attempt.number, writer(resources), folder.node, is_likelihood=is_likelihood, evaluations=evaluations)
+    # One more place for the best: transformers counts it among those that it keeps.
+    newest = KeepNewest(values.save_total_limit + (1 if told.eval_strategy == "steps" else 0))
     best = [KeepBest()] if values.load_best_model_at_end else []
     trainer: Trainer = trainer_class(
         model=model,
@@ -239,7 +245,7 @@ def _trainer(job: FinetuneJob, resources: Resources, folder: JobFolder, attempt:
         processing_class=tokenizer,
         peft_config=adapter_config(values, model, str(folder.llm_path)),
         # The encoder first: Progress vouches for all that a checkpoint holds.
-        callbacks=[KeepEncoder(), progress, guard, *best, SaveByClock(values.save_minutes), stop],
+        callbacks=[KeepEncoder(), progress, newest, guard, *best, SaveByClock(values.save_minutes), stop],
         **({"reward_funcs": str(folder.reward_path)} if values.stage in REINFORCED else {}),
     )
     # TRL packs rows when its trainer is made: only now it is known how many there are.
@@ -274,7 +280,8 @@ def _arguments(job: FinetuneJob, resources: Resources, folder: JobFolder, micro_
     return {
         "output_dir": str(folder.work),
         "per_device_train_batch_size": micro_batch_size,
-        "per_device_eval_batch_size": micro_batch_size,
+        # A batch's loss is the mean of its tokens, the validation loss that of the batches: what fits into memory must not decide it.
+        "per_device_eval_batch_size": 1 if values.stage in OF_TOKENS else micro_batch_size,
         "gradient_accumulation_steps": values.global_batch_size // (micro_batch_size * resources.num_processes),
         "learning_rate": values.learning_rate,
         "lr_scheduler_type": values.lr_scheduler_type,
@@ -300,8 +307,8 @@ def _arguments(job: FinetuneJob, resources: Resources, folder: JobFolder, micro_
         "eval_steps": values.eval_steps,
         "save_strategy": "steps",
         "save_steps": values.save_steps,
-        # One more place for the best: transformers counts it among those that it keeps.
-        "save_total_limit": values.save_total_limit + (1 if is_measured else 0),
+        # KeepNewest clears away, when the new one is vouched for; transformers would before.
+        "save_total_limit": None,
         "metric_for_best_model": "loss" if is_measured else None,
         "include_num_input_tokens_seen": "non_padding",
         "dataloader_pin_memory": not on_cpu,

@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from transformers import TrainerCallback
+from transformers.trainer_utils import rotate_checkpoints
 
 from dtx_tasks.errors import DivergedError, TransientError
+from dtx_tasks.perplexity import perplexity
 from dtx_tasks.settings import grace_s
 from dtx_tasks.storage import append_line
 from dtx_tasks.train.checkpoint import mark_complete
@@ -28,9 +30,6 @@ if TYPE_CHECKING:
 
 EXPLODED = 3.0
 """A loss of so many times that of guessing has exploded; where guessing costs ln(vocabulary)."""
-
-MOST_NATS = 700.0
-"""Of a loss whose perplexity a float still holds."""
 
 
 class Progress(TrainerCallback):  # type: ignore[misc]
@@ -91,9 +90,8 @@ class Progress(TrainerCallback):  # type: ignore[misc]
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Vouches for the checkpoint that was just written."""
-        if torch.distributed.is_initialized():
-            # Every rank writes its own random state.
-            torch.distributed.barrier()
+        # Every rank writes its own random state.
+        _wait_for_all()
         if state.is_local_process_zero:
             mark_complete(Path(args.output_dir) / f"checkpoint-{state.global_step}", self.written_by, self.node)
         self._resume(self.saves)
@@ -108,9 +106,9 @@ class Progress(TrainerCallback):  # type: ignore[misc]
     def _measured(self, logs: dict[str, Any], prefix: str) -> dict[str, Any]:
         """The loss, and what else the stage's trainer tells of the model: rewards, margins, entropy."""
         loss = _plain(logs[f"{prefix}loss"])
-        perplexity = {"perplexity": _plain(math.exp(min(loss, MOST_NATS)))} if self.is_likelihood and loss is not None else {}
+        likelihood = {"perplexity": _plain(perplexity(loss))} if self.is_likelihood and loss is not None else {}
         others = {name.removeprefix(prefix): _plain(value) for name, value in logs.items() if name.startswith(prefix) and _is_of_the_model(name, value)}
-        return {"loss": loss, **perplexity, "metrics": others}
+        return {"loss": loss, **likelihood, "metrics": others}
 
     def _say(self, state: TrainerState, event: dict[str, Any]) -> None:
         if state.is_world_process_zero:
@@ -191,6 +189,29 @@ class SaveByClock(TrainerCallback):  # type: ignore[misc]
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Counts from here on."""
         self.saved_at = time.monotonic()
+
+
+class KeepNewest(TrainerCallback):  # type: ignore[misc]
+    """Removes old checkpoints when the new one is vouched for: killed in between, a training goes on from an old one.
+
+    Args:
+        num_kept: How many stay; the best is one of them wherever it is known.
+    """
+
+    def __init__(self, num_kept: int) -> None:
+        self.num_kept = num_kept
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """As the Trainer itself would do before, by age: the half of one that a killed attempt left may have a higher number."""
+        # Every machine vouches for its own part.
+        _wait_for_all()
+        if state.is_world_process_zero:
+            rotate_checkpoints(args.output_dir, self.num_kept, state.best_model_checkpoint, use_mtime=True)
+
+
+def _wait_for_all() -> None:
+    if torch.distributed.is_initialized():
+        torch.distributed.barrier()
 
 
 def any_rank(is_so: bool, args: TrainingArguments) -> bool:

@@ -7,6 +7,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 import torch
+from datasets import disable_caching
 from trl import (
     DPOConfig,
     DPOTrainer,
@@ -160,6 +161,8 @@ def rows_of_stage(rows: Dataset, values: Hyperparameters) -> Dataset:
         rows: As `prepare` wrote them for this kind of Dataset.
         values: The stage.
     """
+    # What is made of the rows, here and by TRL, would lie beside them, in the store: it goes where temporary files do.
+    disable_caching()
     if values.stage == "rm":
         return rows.map(_rewarded, remove_columns=["prompt_ids"])
     if values.stage in REINFORCED:

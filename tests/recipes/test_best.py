@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
+import transformers
 from safetensors.torch import load_file
 
 from dtx_tasks.spec import Resources
@@ -15,6 +16,8 @@ from dtx_tasks.train.checkpoint import best_step, last_step
 from tests.recipes.world import Trial, make_trial, train
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from dtx_tasks.train.job import JobFolder
 
 GROUP = {"name": "g", "max_steps": 24, "global_batch_size": 4, "learning_rate": 2e-2, "logging_steps": 2, "eval_steps": 3, "save_steps": 8}
@@ -105,6 +108,26 @@ def test_best_checkpoint_outlives_newer_ones_and_a_retry(contradicted: Path, tmp
     assert (last_step(scratch, Resources()), last_step(scratch, Resources(), with_best=True)) == (20, 0)
 
 
+def test_checkpoint_stays_until_the_next_one_is_vouched_for(contradicted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also with one place: an attempt that ends between the two loses nothing."""
+    made = planned(contradicted, save_total_limit=1, save_steps=5, eval_steps=None)
+    save = transformers.Trainer._save_checkpoint
+
+    def end_behind(trainer: transformers.Trainer, *args: Any) -> None:
+        save(trainer, *args)
+        if trainer.state.global_step == 10:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(transformers.Trainer, "_save_checkpoint", end_behind)
+    with pytest.raises(KeyboardInterrupt):
+        train(made.plan.jobs[0], made.layout, tmp_path)
+    assert last_step(str(tmp_path / "scratch"), Resources()) == 5
+
+    monkeypatch.undo()
+    again = train(made.plan.jobs[0], made.layout, tmp_path, started_from_step=5)
+    assert kept(again) == [20]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("method", ["p_tuning", "prefix_tuning", "prompt_tuning", "ia3"])
 def test_resumed_adapter_equals_one_that_was_never_interrupted(contradicted: Path, method: str, tmp_path: Path) -> None:
@@ -116,6 +139,13 @@ def test_resumed_adapter_equals_one_that_was_never_interrupted(contradicted: Pat
     found = weights(again.final)
     assert found.keys() == expected.keys()
     assert all(torch.allclose(value, expected[name], rtol=1e-5) for name, value in found.items())
+
+
+def test_validation_loss_does_not_depend_on_what_fits_into_memory(trial: Callable[..., Trial], tmp_path: Path) -> None:
+    """Rows are of several lengths; an attempt that ran out of memory goes on with half of them at once."""
+    made = trial(groups=[{**GROUP, "max_steps": 1, "eval_steps": 1}])
+    found = [losses(train(made.plan.jobs[0], made.layout, tmp_path / str(size), micro_batch_size=size)) for size in (4, 1)]
+    assert found[0] == pytest.approx(found[1], rel=1e-4)
 
 
 def test_last_weights_count_where_nobody_asks_for_the_best(contradicted: Path, tmp_path: Path) -> None:

@@ -121,6 +121,8 @@ def test_stage_is_trained_by_a_method(
     folder = train(job, made.layout, tmp_path)
     steps = [event for event in map(json.loads, Path(folder.events_uri).read_text().splitlines()) if event["event"] == "step"]
     assert TOLD[stage] in steps[-1]["metrics"]
+    # The store is named by content: training leaves nothing there.
+    assert not list(folder.prepared_path.glob("cache-*"))
     assert steps[-1]["tokens_per_s"] > 0
     losses = [event["loss"] for event in steps]
     assert len(losses) == job.num_steps

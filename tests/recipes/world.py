@@ -95,13 +95,15 @@ def make_trial(folder: Path, name: str = "trial", groups: list[dict[str, Any]] |
     return Trial(plan, write_plan(plan, root), root)
 
 
-def train(job: FinetuneJob, layout: Layout, work: Path, started_from_step: int = 0) -> JobFolder:
+def train(job: FinetuneJob, layout: Layout, work: Path, started_from_step: int = 0, micro_batch_size: int = 4) -> JobFolder:
     """Trains a job in this process, which costs no start; its folder is apart from the store's."""
     from dtx_tasks.train.job import JobFolder, train_job
 
     folder = replace(JobFolder.of(layout, job, True, 0), uri=str(work))
     folder.work.mkdir(parents=True, exist_ok=True)
-    attempt = Attempt(number=1, run_key="r", micro_batch_size=4, started_from_step=started_from_step, reached_step=started_from_step, error_class="")
+    attempt = Attempt(
+        number=1, run_key="r", micro_batch_size=micro_batch_size, started_from_step=started_from_step, reached_step=started_from_step, error_class=""
+    )
     train_job(job, Resources(), folder, attempt)
     return folder
 

@@ -7,9 +7,11 @@ import pytest
 
 from dtx_tasks.entrypoints.documents import note_run, read_plan, uris_of, write_plan
 from dtx_tasks.errors import SpecError
-from dtx_tasks.records import BaseDocument, Layout, Pack, PrepareDocument, RunReference
-from dtx_tasks.storage import manifest, read_record
-from tests.builders import make_experiment, make_matrix, make_plan
+from dtx_tasks.records import BaseDocument, Layout, Pack, PrepareDocument, RunReference, digest_of
+from dtx_tasks.resolve import Allowed, resolve_llm
+from dtx_tasks.spec import LLM
+from dtx_tasks.storage import digest_of_files, manifest, manifest_of, read_record
+from tests.builders import make_dataset_source, make_experiment, make_matrix, make_plan
 
 PLAN = make_plan(make_experiment(name="识别", matrix=make_matrix(llms=["a", "b"])))
 
@@ -40,6 +42,21 @@ def test_writing_twice_is_writing_once(tmp_path: Path) -> None:
     before = manifest(tmp_path)
     write_plan(PLAN, str(tmp_path))
     assert manifest(tmp_path) == before
+
+
+def test_adapter_is_handed_over_with_its_base(tmp_path: Path, bucket: str) -> None:
+    """Pods see neither folder of the author's machine."""
+    for name, file in {"tuned": "adapter_config.json", "base": "config.json"}.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / file).write_text('{"peft_type": "LORA", "base_model_name_or_path": "base", "model_type": "llama"}')
+    llm = resolve_llm(LLM(name="a", source="tuned", template="default"), Allowed(tmp_path, None))
+    rows = make_dataset_source("rows")
+    there = rows.model_copy(update={"files": {split: file.model_copy(update={"path": f"{bucket}{file.path}"}) for split, file in rows.files.items()}})
+    plan = make_plan(make_experiment(matrix=make_matrix(llms=["a"], datasets=["rows"])), llms={"a": llm}, datasets={"rows": there})
+    (moved,) = (document.llm for document in read_plan(write_plan(plan, bucket).plan).bases)
+    assert moved.base is not None
+    assert all(uri.startswith(f"{bucket}/default/uploads/") for uri in (moved.source, moved.base))
+    assert digest_of(["adapter", *(digest_of_files(manifest_of(uri)) for uri in (moved.source, moved.base))], 64) == moved.revision
 
 
 def test_missing_plan_is_told(tmp_path: Path) -> None:

@@ -71,6 +71,15 @@ def test_nothing_is_overwritten(store: Store, tmp_path: Path) -> None:
         export("shop", tmp_path / "model", store.layout)
 
 
+def test_folder_beside_it_stays(store: Store, tmp_path: Path) -> None:
+    """Nobody named it."""
+    (tmp_path / "out.partial").mkdir()
+    (tmp_path / "out.partial" / "mine").touch()
+    export("shop", tmp_path / "out", store.layout)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "out.partial", "store"]
+    assert (tmp_path / "out.partial" / "mine").exists()
+
+
 def test_learned_tokens_are_not_merged(store: Store, tmp_path: Path) -> None:
     """The adapter itself is named in their place."""
     uri = f"{store.layout.job(FIRST.job_id)}/result.json"

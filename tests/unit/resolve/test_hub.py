@@ -150,7 +150,7 @@ def test_file_is_brought_by_its_commit(hub: Hub) -> None:
 def test_large_file_is_brought_from_where_the_hub_sends(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     """And the token stays with the hub."""
     hub.token = "secret"
-    assert "answered 401 Unauthorized: is the name right? One that is not public needs HF_TOKEN" in told("hf://datasets/ann/shop/data/b.jsonl")
+    assert "answered 401 Unauthorized: is the name right? And one that is not public needs HF_TOKEN" in told("hf://datasets/ann/shop/data/b.jsonl")
     monkeypatch.setenv("HF_TOKEN", "secret")
     assert find("hf://datasets/ann/shop/data/b.jsonl")[0].read_bytes() == rows("b1", "b2")
     assert [shown for machine, _, shown in hub.asked if machine == "cdn"] == [""]

@@ -14,10 +14,11 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from dtx_tasks.catalog import Version
 from dtx_tasks.errors import DataError, Mistake, TransientError
 from dtx_tasks.fetch import fetch
 from dtx_tasks.records import BaseDocument, Layout
-from dtx_tasks.resolve import Allowed, resolve_llm
+from dtx_tasks.resolve import Allowed, OwnFiles, files_of, resolve_llm
 from dtx_tasks.spec import LLM
 from tests.builders import make_experiment, make_matrix, make_plan
 
@@ -37,13 +38,21 @@ class Hub:
     Attributes:
         files: By path the content.
         token: What a request must show; empty for nothing.
-        breaks_after: Bytes of a file after which the connection ends; 0 for never.
+        breaks_after: Bytes after which a connection ends; 0 for never.
+        ends_at: Bytes of a file that are to be had at all; 0 for all.
+        is_longer: Whether files have more bytes than was said of them.
+        listing: What ModelScope says in place of its files.
+        main: The commit of its main branch.
         asked: Each path with the range that was asked for.
     """
 
     files: dict[str, bytes] = field(default_factory=dict)
     token: str = ""
     breaks_after: int = 0
+    ends_at: int = 0
+    is_longer: bool = False
+    listing: object = None
+    main: str = COMMIT
     asked: list[tuple[str, str]] = field(default_factory=list)
 
 
@@ -61,11 +70,12 @@ class Answers(BaseHTTPRequestHandler):
         if self.hub.token and self.headers.get("Authorization") != f"Bearer {self.hub.token}":
             self._say(401, b"{}")
         elif split.path in ("/api/models/ann/small/revision/main", f"/api/models/ann/small/revision/{COMMIT}"):
-            self._say(200, json.dumps({"sha": COMMIT, "siblings": [_sibling(*item) for item in self.hub.files.items()]}).encode())
-        elif split.path.startswith(f"/ann/small/resolve/{COMMIT}/"):
+            commit = self.hub.main if split.path.endswith("main") else COMMIT
+            self._say(200, json.dumps({"sha": commit, "siblings": [_sibling(*item) for item in self.hub.files.items()]}).encode())
+        elif split.path.startswith((f"/ann/small/resolve/{COMMIT}/", f"/ann/small/resolve/{self.hub.main}/")):
             self._file(self.hub.files[split.path.rpartition("/")[2]])
         elif split.path == "/api/v1/models/ann/small/repo/files":
-            self._say(200, json.dumps({"Code": 200, "Data": {"Files": [_listed(*item) for item in self.hub.files.items()]}}).encode())
+            self._say(200, json.dumps(self.hub.listing or {"Code": 200, "Data": {"Files": [_listed(*item) for item in self.hub.files.items()]}}).encode())
         elif split.path == "/api/v1/models/ann/small/repo":
             self._file(self.hub.files[parse_qs(split.query)["FilePath"][0]])
         else:
@@ -73,13 +83,14 @@ class Answers(BaseHTTPRequestHandler):
 
     def _file(self, content: bytes) -> None:
         start = int(self.headers.get("Range", "bytes=0-").removeprefix("bytes=").rstrip("-"))
-        self._say(206 if start else 200, content[start:], self.hub.breaks_after)
+        sent = content[start : self.hub.ends_at or None][: self.hub.breaks_after or None] + b"more" * self.hub.is_longer
+        self._say(206 if start else 200, sent, len(sent) if self.hub.is_longer else len(content) - start)
 
-    def _say(self, status: int, content: bytes, breaks_after: int = 0) -> None:
+    def _say(self, status: int, content: bytes, num_bytes: int | None = None) -> None:
         self.send_response(status)
-        self.send_header("Content-Length", str(len(content)))
+        self.send_header("Content-Length", str(len(content) if num_bytes is None else num_bytes))
         self.end_headers()
-        self.wfile.write(content[:breaks_after] if breaks_after else content)
+        self.wfile.write(content)
 
     def log_message(self, *_: object) -> None:
         """Says nothing."""
@@ -159,12 +170,74 @@ def test_safetensors_are_enough(hub: Hub, tmp_path: Path) -> None:
 def test_interrupted_fetch_goes_on(hub: Hub, tmp_path: Path) -> None:
     """The next attempt asks for the rest alone."""
     llm = found()
-    hub.breaks_after = 4096
-    with pytest.raises(TransientError, match=r"cannot be downloaded: .*the next attempt goes on from there"):
+    hub.ends_at = 4096
+    with pytest.raises(TransientError, match=r"cannot be downloaded: model.bin: .*The next attempt goes on from what has arrived"):
         brought(llm, tmp_path)
-    hub.breaks_after = 0
+    hub.ends_at = 0
     assert brought(llm, tmp_path)["model.bin"] == WEIGHTS
     assert hub.asked[-2:] == [(f"/ann/small/resolve/{COMMIT}/model.bin", "bytes=4096-"), (f"/ann/small/resolve/{COMMIT}/tokenizer.json", "")]
+
+
+def test_broken_connection_is_gone_on_with(hub: Hub, tmp_path: Path) -> None:
+    """Within an attempt, as long as something arrives."""
+    hub.breaks_after = 4096
+    assert brought(found(), tmp_path)["model.bin"] == WEIGHTS
+    assert [asked for path, asked in hub.asked if path.endswith("model.bin")] == ["", "bytes=4096-", "bytes=8192-"]
+
+
+@pytest.mark.parametrize("source", ["hf://ann/small", "ms://ann/small"])
+def test_file_that_does_not_end_is_not_taken(hub: Hub, tmp_path: Path, source: str) -> None:
+    """No more is written than the hub says, whatever its machine sends."""
+    llm = found(source)
+    hub.is_longer = True
+    with pytest.raises(TransientError, match=r"config\.json is not what the hub says of it: it is larger than 23 bytes"):
+        brought(llm, tmp_path)
+    assert not list(tmp_path.rglob("config.json*"))
+
+
+def test_size_of_a_model_is_limited(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By what the hub says, before anything is downloaded; a limit of its own, since rows are smaller."""
+    monkeypatch.setenv("DTX_MAX_DOWNLOAD_BYTES", "5")
+    num_bytes = found().num_bytes
+    monkeypatch.setenv("DTX_MAX_MODEL_BYTES", str(num_bytes - 1))
+    refused = find()
+    assert isinstance(refused, Mistake)
+    assert f"it has {num_bytes:,} bytes; {num_bytes - 1:,} are the limit of DTX_MAX_MODEL_BYTES" in refused.problem
+
+
+@pytest.mark.parametrize("source", ["hf://ann/small?x", "hf://ann/..", "hf://../small", "ms://ann/small#x", "hf://ann/sm%2Fall", "hf://ann/small@main/x"])
+def test_address_that_leads_elsewhere_is_refused(hub: Hub, source: str) -> None:
+    """Before any hub is asked."""
+    refused = find(source)
+    assert isinstance(refused, Mistake)
+    assert refused.problem.startswith("this source cannot be reached")
+    assert hub.asked == []
+
+
+LISTED = {"Path": "config.json", "Type": "blob", "Size": "many", "Sha256": ""}
+
+
+@pytest.mark.parametrize("listing", [[1], 7, {"Data": "none"}, *({"Data": {"Files": files}} for files in (7, ["x"], [{"Path": "config.json"}], [LISTED]))])
+def test_answer_that_is_not_the_hubs_is_told(hub: Hub, listing: object) -> None:
+    """With what names the mirror that gave it."""
+    hub.listing = listing
+    refused = find("ms://ann/small")
+    assert isinstance(refused, Mistake)
+    assert "is MODELSCOPE_ENDPOINT a mirror of" in refused.problem
+
+
+def test_hint_about_what_is_not_public_is_the_hubs_own(hub: Hub) -> None:
+    """ModelScope knows no HF_TOKEN."""
+    refused = find("ms://ann/other")
+    assert isinstance(refused, Mistake)
+    assert "answered 404 Not Found: is the name right? And one that is not public cannot be had from ModelScope" in refused.problem
+
+
+def test_adapter_beside_a_model_is_not_its_weights(hub: Hub) -> None:
+    """Its safetensors do not stand for the model's own, which are there in PyTorch's form alone."""
+    before = found().num_bytes
+    hub.files["adapter_model.safetensors"] = b"\x02" + bytes(7) + b"{}"
+    assert found().num_bytes == before + 10
 
 
 def test_damaged_file_is_not_taken(hub: Hub, tmp_path: Path) -> None:
@@ -192,11 +265,22 @@ def test_gated_model_needs_a_token(hub: Hub, tmp_path: Path, monkeypatch: pytest
     hub.token = "hf_secret"
     refused = find()
     assert isinstance(refused, Mistake)
-    assert "answered 401 Unauthorized: is the name right? One that is not public needs HF_TOKEN" in refused.problem
+    assert "answered 401 Unauthorized: is the name right? And one that is not public needs HF_TOKEN" in refused.problem
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
     llm = found()
     assert brought(llm, tmp_path)["model.bin"] == WEIGHTS
     assert "hf_secret" not in document(llm).model_dump_json()
+
+
+@pytest.mark.parametrize("is_pinned", [True, False])
+def test_pinned_version_keeps_its_commit(hub: Hub, tmp_path: Path, is_pinned: bool) -> None:
+    """A branch moves on; nothing has to be handed over for the hub to have the old commit still."""
+    llm = LLM(name="small", source="hf://ann/small", template="default")
+    version = Version(kind="LLM", name="mine", number=3, digest="", content=llm.model_dump(), files=files_of(found()), created_at=0.0, author="ann", note="")
+    hub.main = "d" * 40
+    resolved = OwnFiles(version, is_pinned, Allowed(None, None), Layout(str(tmp_path), "default")).llm(llm)
+    assert not isinstance(resolved, Mistake)
+    assert resolved.source == f"hf://ann/small@{COMMIT if is_pinned else hub.main}"
 
 
 def test_request_may_not_ask_any_hub(hub: Hub) -> None:

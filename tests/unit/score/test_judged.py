@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from copy import deepcopy
+from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -52,6 +55,15 @@ def alone(loaded: Loaded, messages: list[dict[str, Any]]) -> float:
     encoded = encode(loaded.tokenizer, messages, None, cutoff_len=1000, mask_history=True)
     with torch.inference_mode():
         return float(loaded.model(torch.tensor([encoded.input_ids]), labels=torch.tensor([encoded.labels])).loss.exp())
+
+
+def test_perplexity_of_an_exploded_model_stays_a_number(base: Loaded) -> None:
+    """Its rows can be averaged and compared, though a float32 holds no exponential above 88 nats."""
+    exploded = base._replace(model=deepcopy(base.model))
+    exploded.model.lm_head.weight.data *= 1e6
+    found = perplexities(exploded, [row(reference) for reference in REFERENCES], Scoring())
+    assert max(found) > 1e100
+    assert math.isfinite(stdev(found) / fmean(found))
 
 
 def test_perplexity_of_plain_text_is_that_of_all_of_it(base: Loaded) -> None:
