@@ -92,20 +92,20 @@ def test_job_ends_with_the_weights_of_the_lowest_validation_loss(contradicted: P
 
 def test_best_checkpoint_outlives_newer_ones_and_a_retry(contradicted: Path, tmp_path: Path) -> None:
     """With one place for the newest the best is kept beside it; an attempt that begins behind it still ends with it."""
-    made = planned(contradicted, **BEST, save_total_limit=1, save_steps=5)
+    made = planned(contradicted, **BEST, max_steps=36, save_total_limit=1, save_steps=5)
     job = made.plan.jobs[0]
     whole = train(job, made.layout, tmp_path)
     found, expected = losses(whole), weights(whole.final)
     best = min(found, key=lambda step: found[step])
-    assert kept(whole) == [best, 20]
+    assert kept(whole) == [best, 35]
     scratch = str(whole.work)
-    assert best_step(f"{scratch}/checkpoint-20") == best
-    assert last_step(scratch, Resources(), with_best=True) == 20
+    assert best_step(f"{scratch}/checkpoint-35") == best
+    assert last_step(scratch, Resources(), with_best=True) == 35
 
-    again = train(job, made.layout, tmp_path, started_from_step=20)
+    again = train(job, made.layout, tmp_path, started_from_step=35)
     assert are_equal(weights(again.final), expected)
     (again.work / f"checkpoint-{best}" / "adapter_model.safetensors").unlink()
-    assert (last_step(scratch, Resources()), last_step(scratch, Resources(), with_best=True)) == (20, 0)
+    assert (last_step(scratch, Resources()), last_step(scratch, Resources(), with_best=True)) == (35, 0)
 
 
 def test_checkpoint_stays_until_the_next_one_is_vouched_for(contradicted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
