@@ -18,7 +18,7 @@ help: ## List the commands
 demo: $(READY) ## Set everything up and run the example experiment; KEEP=0 ends by itself
 	@exec $(BIN)/dtx demo $(if $(filter 0,$(KEEP)),--no-keep,--keep)
 
-test: $(READY) ## Run the test suite (about 12 minutes on 2 cores; no network)
+test: $(READY) ## Run the test suite (about 25 minutes on 2 cores; no network)
 	$(BIN)/python -m pytest -m "not slow and not cluster"
 
 test-cluster: $(READY) ## Run what makes pods: needs KUBECONFIG and S3 in the environment (docs/deploy.md)
