@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any, get_args
 
-from dtx_tasks.plan.rules import KINDS_OF_STAGES, Case, broken_rules
+from dtx_tasks.plan.case import Case
+from dtx_tasks.plan.rules import KINDS_OF_STAGES, broken_rules
 from dtx_tasks.spec import REINFORCED, Hyperparameters, Resources
 from dtx_tasks.spec.choices import Stage
 

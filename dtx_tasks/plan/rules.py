@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from dtx_tasks.errors import Mistake
+from dtx_tasks.plan.case import Case
 from dtx_tasks.spec import ADAPTERS, INSIDE_BACKWARD, PROJECTED, PROMPTS, REINFORCED, Hyperparameters, rows_compared
-from dtx_tasks.spec.hyperparameters import Advised
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from dtx_tasks.spec import Kind, Resources, Target
+    from dtx_tasks.spec import Kind, Resources
 
 KINDS_OF_STAGES: dict[str, tuple[Kind, ...]] = {
     "pt": ("text",),
@@ -47,41 +46,6 @@ SCHEDULES_WITH_ARGUMENTS = {
     "warmup_stable_decay": ("num_decay_steps",),
 }
 """Schedules that need one of these among `lr_scheduler_kwargs`."""
-
-
-@dataclass(frozen=True)
-class Case:
-    """What a rule looks at.
-
-    Attributes:
-        values: The hyperparameters of a group.
-        resources: What a pack runs on.
-        target: What the backend's machines have; None where nobody has said so: training refuses what it cannot do.
-    """
-
-    values: Hyperparameters
-    resources: Resources
-    target: Target | None
-
-    @property
-    def quantised(self) -> str:
-        """How the base is quantised; empty where it is not."""
-        return self.values.quantization_method if self.values.quantization_bit else ""
-
-    @property
-    def without_gpu(self) -> bool:
-        """Whether the target is known to have none."""
-        return self.target is not None and self.target.accelerator == "none"
-
-    @property
-    def shards_weights(self) -> bool:
-        """Whether no process has whole weights."""
-        return self.resources.deepspeed == "zero3" or self.resources.fsdp
-
-    @property
-    def rows_a_process(self) -> int:
-        """Rows that one process takes of a step."""
-        return self.values.global_batch_size // self.resources.num_processes
 
 
 class Rule(NamedTuple):
@@ -403,16 +367,3 @@ def broken_rules(case: Case) -> Iterator[Mistake]:
     for rule in RULES:
         if rule.is_broken(case):
             yield Mistake(f".{rule.key}", rule.problem.format(values=case.values), rule.remedy.format(values=case.values))
-
-
-def advice(values: Hyperparameters) -> Iterator[str]:
-    """What is possible but outside of the advised range.
-
-    Args:
-        values: The hyperparameters of a group.
-    """
-    for name in sorted(values.model_fields_set):
-        value = getattr(values, name)
-        for advised in Hyperparameters.model_fields[name].metadata:
-            if isinstance(advised, Advised) and value is not None and not advised.holds(value):
-                yield f"{name}: {value} is outside of what is advised ({advised})"

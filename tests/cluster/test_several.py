@@ -129,3 +129,4 @@ def test_cancelled_machines_save_and_go(place: ClusterPlace) -> None:
     place.must("cancel", run_id)
     until(lambda: not place.cluster.pods(experiment="pair-cancelled"), "the pods are gone")
     until(lambda: not kubectl("get", "jobsets", "-n", place.cluster.namespace, "-l", "dtx/experiment=pair-cancelled", "-o", "name"), "the workload is gone")
+    assert max(place.checkpoints("pair-cancelled")) >= 50

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -11,15 +11,18 @@ from dtx_tasks.plan.rules import KINDS_OF_STAGES
 from dtx_tasks.spec import Hyperparameters
 from tests.builders import make_dataset_source, make_experiment, make_matrix, make_plan
 
+if TYPE_CHECKING:
+    from dtx_tasks.records import ExperimentPlan
+
 REWARD = {"metrics": ("pairwise_accuracy",)}
 LIKELY = {"metrics": ("perplexity",)}
 
 
-def plan(kind: str, stage: str, scoring: dict[str, Any] | None = None, **data: Any) -> None:
+def plan(kind: str, stage: str, scoring: dict[str, Any] | None = None, **data: Any) -> ExperimentPlan:
     """A plan of one job with a Dataset of a kind and a stage."""
     experiment = make_experiment(scoring={"metrics": scoring["metrics"]} if scoring else {})
     dataset, values = make_dataset_source("rows", kind=kind, **data), Hyperparameters(stage=stage, reward_model="r")  # type: ignore[arg-type]
-    make_plan(experiment, datasets={"rows": dataset}, groups={"quick": values})
+    return make_plan(experiment, datasets={"rows": dataset}, groups={"quick": values})
 
 
 @pytest.mark.parametrize(
@@ -37,7 +40,8 @@ def plan(kind: str, stage: str, scoring: dict[str, Any] | None = None, **data: A
 )
 def test_what_fits_is_planned(kind: str, stage: str, scoring: dict[str, Any]) -> None:
     """Every stage with rows that it learns from and scores that say something."""
-    plan(kind, stage, scoring)
+    (job,) = plan(kind, stage, scoring).jobs
+    assert (job.hyperparameters.stage, job.num_steps > 0) == (stage, True)
 
 
 @pytest.mark.parametrize("stage", ["rloo", "grpo"])
@@ -106,4 +110,4 @@ def test_validation_loss_needs_validation_rows() -> None:
     make_plan(experiment, groups={"quick": values})
     told = r"eval_steps of 'quick' measures the validation loss, and the Dataset 'rows' has no validation split\. Give it one"
     with pytest.raises(SpecError, match=told):
-        make_plan(experiment, datasets={"rows": make_dataset_source("rows", validation=None)}, groups={"quick": values})
+        return make_plan(experiment, datasets={"rows": make_dataset_source("rows", validation=None)}, groups={"quick": values})
