@@ -1,0 +1,119 @@
+"""Rows with images: a tiny model of each architecture that sees learns from them, and is judged on them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import torch
+import transformers
+from PIL import Image
+
+from dtx_tasks.plan.architectures import SEEING
+from dtx_tasks.pretrained import load_writer
+from dtx_tasks.score.likelihood import perplexities
+from dtx_tasks.score.load import Loaded, load_checkpoint
+from dtx_tasks.score.rows import scored_rows
+from dtx_tasks.spec import Scoring
+from tests.recipes.architectures import make_seeing
+from tests.recipes.test_architectures import eyes_of
+from tests.recipes.world import Trial, make_trial, train
+
+if TYPE_CHECKING:
+    from dtx_tasks.score.rows import ScoredRow
+    from dtx_tasks.train.job import JobFolder
+
+COLOURS = {"red": (40, 60), "green": (60, 40), "blue": (30, 30), "white": (90, 30)}
+"""What is shown, and how large."""
+
+COMMON: dict[str, Any] = {"max_steps": 2, "global_batch_size": 9, "logging_steps": 1, "learning_rate": 1e-2}
+LORA: dict[str, Any] = {"name": "lora", **COMMON, "lora_dropout": 0.0}
+SCORING = Scoring(name="some", batch_size=4)
+FULL: dict[str, Any] = {"name": "full", **COMMON, "finetuning_type": "full", "gradient_checkpointing": True}
+
+
+def write_rows(folder: Path, colours: dict[str, str] | None = None) -> None:
+    """Nine rows that ask for the colours of one image, of two, and of none; `colours` are what is really shown."""
+    for name, size in COLOURS.items():
+        Image.new("RGB", size, (colours or {}).get(name, name)).save(folder / f"{name}.png")
+    rows = [{"instruction": "<image>Which colour?", "output": name, "images": [f"{name}.png"]} for name in COLOURS]
+    rows += [{"instruction": f"First <image>, then <image>. {name}", "output": f"{name}, blue", "images": [f"{name}.png", "blue.png"]} for name in COLOURS]
+    rows.append({"instruction": "Hi", "output": "Ho"})
+    (folder / "rows.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+
+
+def make_trial_with_images(folder: Path, architecture: str, *groups: dict[str, Any]) -> Trial:
+    """An experiment on the model in `base` and on `rows.jsonl`."""
+    data = {"name": "rows", "train": "rows.jsonl", "validation": "rows.jsonl", "columns": {"images": "images"}}
+    matrix = {"llms": [{"name": "tiny", "source": "base", "template": architecture}], "datasets": [data], "hyperparameters": list(groups)}
+    scoring = {"metrics": ["exact_match", "perplexity"], "max_new_tokens": 4}
+    return make_trial(folder, matrix=matrix, scoring=scoring, selection={"metric": "perplexity"}, allow_leakage="the test compares nothing")
+
+
+def prepared(folder: Path, architecture: str, *groups: dict[str, Any]) -> Trial:
+    """The same with everything but its training done."""
+    make_seeing(architecture, folder / "base")
+    write_rows(folder)
+    return make_trial_with_images(folder, architecture, *groups).ready()
+
+
+def losses(folder: JobFolder) -> list[float]:
+    """Of each step."""
+    return [event["loss"] for event in map(json.loads, Path(folder.events_uri).read_text().splitlines()) if event["event"] == "step"]
+
+
+def remembered_models(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Models as they are saved at the end."""
+    found: list[Any] = []
+    save = transformers.Trainer.save_model
+
+    def remember(trainer: transformers.Trainer, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        if not _internal_call:
+            found.append(trainer.model)
+        save(trainer, output_dir, _internal_call)
+
+    monkeypatch.setattr(transformers.Trainer, "save_model", remember)
+    return found
+
+
+def shown_rows(made: Trial) -> tuple[ScoredRow, ...]:
+    """The rows to score on."""
+    return scored_rows(made.plan.scoring, made.layout).rows
+
+
+@pytest.mark.parametrize("group", [LORA, FULL], ids=["lora", "full"])
+@pytest.mark.parametrize("architecture", [pytest.param(name, marks=[] if name == "llava" else [pytest.mark.slow]) for name in sorted(SEEING)])
+def test_rows_with_images_are_learned(architecture: str, group: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The loss falls, what sees stays as it is, and the checkpoint loads again with its processor and computes the same of rows with images."""
+    made = prepared(tmp_path, architecture, group)
+    (job,) = made.plan.jobs
+    trained = remembered_models(monkeypatch)
+    folder = train(job, made.layout, tmp_path / "work", micro_batch_size=2)
+    first, last = losses(folder)
+    assert last < first
+    is_adapter = group is LORA
+    loaded = load_checkpoint(folder.llm_path if is_adapter else folder.final, folder.final, folder.final if is_adapter else None)
+    assert loaded.sight is not None
+    known = Loaded(trained[0].eval(), loaded.tokenizer, loaded.sight)
+    found, wanted = (torch.tensor(perplexities(model, shown_rows(made), SCORING)).log() for model in (loaded, known))
+    assert torch.allclose(found, wanted, rtol=1e-4)
+    assert eyes_of(loaded.model) == eyes_of(load_writer(tmp_path / "base"))
+
+
+@pytest.mark.parametrize("architecture", [pytest.param(name, marks=[] if name == "llava" else [pytest.mark.slow]) for name in sorted(SEEING)])
+def test_image_is_seen(architecture: str, tmp_path: Path) -> None:
+    """Where another is shown under the same name, all identities are others, the first loss is another, and so is what scoring finds."""
+    before = prepared(tmp_path, architecture, LORA)
+    write_rows(tmp_path, {"red": "black", "blue": "yellow"})
+    after = make_trial_with_images(tmp_path, architecture, LORA).ready()
+    assert before.plan.plan_id != after.plan.plan_id
+    assert before.plan.jobs[0].job_id != after.plan.jobs[0].job_id
+    assert before.plan.scoring.scoring_id != after.plan.scoring.scoring_id
+    assert len({row.row_id for made in (before, after) for row in shown_rows(made)}) == 9 + 6
+    first, second = (losses(train(made.plan.jobs[0], made.layout, tmp_path / made.plan.plan_id))[0] for made in (before, after))
+    assert abs(first - second) > 1e-5
+    base = load_checkpoint(tmp_path / "base", Path(after.layout.prepared(after.plan.prepared[0].prepared_id)) / "files/tokenizer")
+    asked = [next(row for row in shown_rows(made) if row.answer == "red") for made in (before, after)]
+    assert abs(perplexities(base, asked[:1], SCORING)[0] - perplexities(base, asked[1:], SCORING)[0]) > 1e-3
