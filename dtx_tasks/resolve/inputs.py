@@ -317,6 +317,10 @@ def _refuse_blind(lookup: _Lookup, llms: dict[str, LLMSource], datasets: dict[st
     name = next((name for name, dataset in datasets.items() if dataset.has_images), None)
     if lookup.mistakes or name is None:
         return
+    resources = lookup.experiment.resources
+    if resources.fsdp or resources.deepspeed == "zero3":
+        problem = f"{resources.strategy} does not fit {name!r}, whose rows have images: a process whose rows have none would not ask for the weights that see"
+        lookup.mistakes.append(Mistake("resources", problem, "Use deepspeed: zero2, or leave it out."))
     for llm, group in dict.fromkeys((cell.llm, cell.hyperparameters) for cell in cells(lookup.experiment)):
         template = TEMPLATES.get(llms[llm].template)
         reason = blind(llms[llm].architecture, groups[group])

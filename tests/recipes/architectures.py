@@ -128,6 +128,9 @@ def make_seeing(architecture: str, folder: Path) -> Path:
     """Writes a model folder with a processor: the tokenizer has the tokens that stand for images."""
     tokenizer = make_tokenizer(folder)
     tokenizer.add_special_tokens({"extra_special_tokens": ["<image>", "<|image_pad|>", "<|vision_start|>", "<|vision_end|>"]})
+    if architecture == "paligemma":
+        # Its processor writes one in front of the question.
+        tokenizer.bos_token = "<|im_start|>"
     token = "<|image_pad|>" if architecture == "qwen2_vl" else "<image>"
     name = next(name for name in ("image_token_id", "image_token_index") if name in CONFIGS[architecture])
     make_tiny(architecture, tokenizer, folder, **{name: tokenizer.convert_tokens_to_ids(token)})

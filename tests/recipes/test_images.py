@@ -10,13 +10,21 @@ import pytest
 import torch
 import transformers
 from PIL import Image
+from transformers import AutoProcessor, AutoTokenizer
 
+from dtx_tasks.errors import DataError
 from dtx_tasks.plan.architectures import SEEING
 from dtx_tasks.pretrained import load_writer
+from dtx_tasks.records import PrepareDocument, ScoreCards
+from dtx_tasks.score.judge import judge
 from dtx_tasks.score.likelihood import perplexities
 from dtx_tasks.score.load import Loaded, load_checkpoint
 from dtx_tasks.score.rows import scored_rows
+from dtx_tasks.sight import load_sight
 from dtx_tasks.spec import Scoring
+from dtx_tasks.storage import read_record
+from dtx_tasks.template import adapt, prompt_ids, with_images
+from dtx_tasks.template.render import prompt_text
 from tests.recipes.architectures import make_seeing
 from tests.recipes.test_architectures import eyes_of
 from tests.recipes.world import Trial, make_trial, train
@@ -28,18 +36,21 @@ if TYPE_CHECKING:
 COLOURS = {"red": (40, 60), "green": (60, 40), "blue": (30, 30), "white": (90, 30)}
 """What is shown, and how large."""
 
-COMMON: dict[str, Any] = {"max_steps": 2, "global_batch_size": 9, "logging_steps": 1, "learning_rate": 1e-2}
+COMMON: dict[str, Any] = {"max_steps": 2, "global_batch_size": 8, "logging_steps": 1, "learning_rate": 1e-2}
 LORA: dict[str, Any] = {"name": "lora", **COMMON, "lora_dropout": 0.0}
 SCORING = Scoring(name="some", batch_size=4)
 FULL: dict[str, Any] = {"name": "full", **COMMON, "finetuning_type": "full", "gradient_checkpointing": True}
 
 
 def write_rows(folder: Path, colours: dict[str, str] | None = None) -> None:
-    """Nine rows that ask for the colours of one image, of two, and of none; `colours` are what is really shown."""
+    """Eight rows that ask for the colours of one image, of two, and of none; `colours` are what is really shown."""
     for name, size in COLOURS.items():
         Image.new("RGB", size, (colours or {}).get(name, name)).save(folder / f"{name}.png")
     rows = [{"instruction": "<image>Which colour?", "output": name, "images": [f"{name}.png"]} for name in COLOURS]
-    rows += [{"instruction": f"First <image>, then <image>. {name}", "output": f"{name}, blue", "images": [f"{name}.png", "blue.png"]} for name in COLOURS]
+    rows += [
+        {"instruction": f"First <image>, then <image>. {name}", "output": f"{name}, blue", "images": [f"{name}.png", "blue.png"]}
+        for name in ("red", "green", "white")
+    ]
     rows.append({"instruction": "Hi", "output": "Ho"})
     (folder / "rows.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
 
@@ -111,9 +122,75 @@ def test_image_is_seen(architecture: str, tmp_path: Path) -> None:
     assert before.plan.plan_id != after.plan.plan_id
     assert before.plan.jobs[0].job_id != after.plan.jobs[0].job_id
     assert before.plan.scoring.scoring_id != after.plan.scoring.scoring_id
-    assert len({row.row_id for made in (before, after) for row in shown_rows(made)}) == 9 + 6
+    assert len({row.row_id for made in (before, after) for row in shown_rows(made)}) == 8 + 5
     first, second = (losses(train(made.plan.jobs[0], made.layout, tmp_path / made.plan.plan_id))[0] for made in (before, after))
     assert abs(first - second) > 1e-5
     base = load_checkpoint(tmp_path / "base", Path(after.layout.prepared(after.plan.prepared[0].prepared_id)) / "files/tokenizer")
     asked = [next(row for row in shown_rows(made) if row.answer == "red") for made in (before, after)]
     assert abs(perplexities(base, asked[:1], SCORING)[0] - perplexities(base, asked[1:], SCORING)[0]) > 1e-3
+
+
+def test_verdict_is_of_what_is_shown(tmp_path: Path) -> None:
+    """All are asked the same, so that only who sees can answer: after some steps all answers are right, one at a time and many at once."""
+    made = prepared(tmp_path, "llava", {**FULL, "max_steps": 120, "learning_rate": 3e-3, "lr_scheduler_type": "constant"})
+    folder = train(made.plan.jobs[0], made.layout, tmp_path / "work", micro_batch_size=8)
+    loaded = load_checkpoint(folder.final, folder.final)
+    rows = [row for row in shown_rows(made) if row.answer in COLOURS]
+    assert len(rows) == len(COLOURS)
+    assert len({str(row.messages) for row in rows}) == 1
+    for batch_size in (1, 8):
+        judged = judge(loaded, rows, Scoring(name="some", batch_size=batch_size, max_new_tokens=6))
+        assert [(result.prediction, result.scores["exact_match"]) for result in judged] == [(row.answer, 1.0) for row in rows]
+
+
+def test_base_is_scored_on_images(tmp_path: Path) -> None:
+    """By the stage, from what was prepared: every row has a verdict."""
+    made = prepared(tmp_path, "llava", LORA)
+    assert made.here("score_base", made.uris.bases[0]) == 0
+    cards = read_record(f"{made.layout.score(made.plan.bases[0].llm.llm_id, made.plan.scoring.scoring_id)}/scores.json", ScoreCards)
+    assert cards is not None
+    assert sum(card.num_rows for card in cards.cards.values()) == 8
+
+
+@pytest.mark.parametrize("architecture", ["llava", "llava_next", "paligemma"])
+def test_model_is_asked_as_its_processor_asks(architecture: str, tmp_path: Path) -> None:
+    """To the token and to the pixel. Qwen2-VL's processor as a whole needs torchvision, which is not installed."""
+    folder = make_seeing(architecture, tmp_path / "base")
+    processor = AutoProcessor.from_pretrained(folder)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    adapt(tokenizer, architecture)
+    sight = load_sight(folder, architecture, tokenizer)
+    assert sight is not None
+    image = Image.effect_noise((40, 60), 50).convert("RGB")
+    messages = [{"role": "user", "content": "<image>What?"}]
+    ids = prompt_ids(tokenizer, with_images(messages, sight.texts([image])))
+    # PaliGemma's own writes bos and the line break itself.
+    text = "<image>What?" if architecture == "paligemma" else prompt_text(tokenizer, with_images(messages, ["<image>"]))
+    wanted = processor(images=[image], text=[text], return_tensors="pt", add_special_tokens=False)
+    found = sight.inputs([[image]], torch.tensor([ids]), torch.ones(1, len(ids), dtype=torch.bool))
+    assert ids == wanted["input_ids"][0].tolist()
+    assert found.keys() == wanted.keys() - {"input_ids", "attention_mask", "labels"}
+    assert all(torch.equal(values, wanted[name]) for name, values in found.items())
+
+
+def test_rows_that_cannot_be_seen_are_refused(tmp_path: Path) -> None:
+    """With the row: an image that is none, half an image, one that was exchanged, and one that is gone."""
+    make_seeing("llava", tmp_path / "base")
+    write_rows(tmp_path)
+    made = make_trial_with_images(tmp_path, "llava", LORA, {**LORA, "name": "short", "cutoff_len": 8})
+    for uri in made.uris.bases:
+        made.here("fetch", uri)
+    long, short = sorted(made.uris.prepare, key=lambda uri: -(read_record(uri, PrepareDocument) or made.plan.prepared[0]).options.cutoff_len)
+    told = "rows.jsonl:1: row: its images take 4 tokens, of which [0-3] are left at a cutoff_len of 8. Half an image cannot be seen: raise cutoff_len"
+    with pytest.raises(DataError, match=told):
+        made.here("prepare", short)
+    (tmp_path / "green.png").write_text("no image")
+    with pytest.raises(DataError, match=r"rows.jsonl:2: row: green.png has changed since the experiment was planned. Start the experiment again."):
+        made.here("prepare", long)
+    (tmp_path / "green.png").unlink()
+    with pytest.raises(DataError, match=r"rows.jsonl:2: row: green.png is not there any more. Put it back, or start the experiment again."):
+        made.here("prepare", long)
+    (tmp_path / "green.png").write_text("no image")
+    again = make_trial_with_images(tmp_path, "llava", LORA)
+    with pytest.raises(DataError, match=r"rows.jsonl:2: row: an image cannot be read: cannot identify image file .* Write it anew, as PNG or JPEG."):
+        again.here("prepare", again.uris.prepare[0])
