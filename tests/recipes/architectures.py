@@ -124,7 +124,7 @@ PATCHES = {"patch_size": 14, "vision_feature_select_strategy": "default", "num_a
 """What the processors of LLaVA count tokens by."""
 
 
-def make_seeing(architecture: str, folder: Path) -> Path:
+def make_seeing(architecture: str, folder: Path, **changes: Any) -> Path:
     """Writes a model folder with a processor: the tokenizer has the tokens that stand for images."""
     tokenizer = make_tokenizer(folder)
     tokenizer.add_special_tokens({"extra_special_tokens": ["<image>", "<|image_pad|>", "<|vision_start|>", "<|vision_end|>"]})
@@ -133,7 +133,7 @@ def make_seeing(architecture: str, folder: Path) -> Path:
         tokenizer.bos_token = "<|im_start|>"
     token = "<|image_pad|>" if architecture == "qwen2_vl" else "<image>"
     name = next(name for name in ("image_token_id", "image_token_index") if name in CONFIGS[architecture])
-    make_tiny(architecture, tokenizer, folder, **{name: tokenizer.convert_tokens_to_ids(token)})
+    make_tiny(architecture, tokenizer, folder, **{name: tokenizer.convert_tokens_to_ids(token)}, **changes)
     SEEN_BY[architecture].save_pretrained(folder)
     if architecture.startswith("llava"):
         (folder / "processor_config.json").write_text(json.dumps(PATCHES))

@@ -25,7 +25,7 @@ from dtx_tasks.spec import Scoring
 from dtx_tasks.storage import read_record
 from dtx_tasks.template import adapt, prompt_ids, with_images
 from dtx_tasks.template.render import prompt_text
-from tests.recipes.architectures import make_seeing
+from tests.recipes.architectures import LLAVA, make_seeing
 from tests.recipes.test_architectures import eyes_of
 from tests.recipes.world import Trial, make_trial, train
 
@@ -63,9 +63,9 @@ def make_trial_with_images(folder: Path, architecture: str, *groups: dict[str, A
     return make_trial(folder, matrix=matrix, scoring=scoring, selection={"metric": "perplexity"}, allow_leakage="the test compares nothing")
 
 
-def prepared(folder: Path, architecture: str, *groups: dict[str, Any]) -> Trial:
+def prepared(folder: Path, architecture: str, *groups: dict[str, Any], **changes: Any) -> Trial:
     """The same with everything but its training done."""
-    make_seeing(architecture, folder / "base")
+    make_seeing(architecture, folder / "base", **changes)
     write_rows(folder)
     return make_trial_with_images(folder, architecture, *groups).ready()
 
@@ -117,7 +117,9 @@ def test_rows_with_images_are_learned(architecture: str, group: dict[str, Any], 
 @pytest.mark.slow
 def test_quantised_model_sees(tmp_path: Path) -> None:
     """An adapter on a base in 4 bits learns from images too."""
-    made = prepared(tmp_path, "llava", {**LORA, "quantization_bit": 4})
+    # Blocks of 64 weights share their scale.
+    wide = {part: {**LLAVA[part], "hidden_size": 64, "intermediate_size": 128} for part in ("text_config", "vision_config")}
+    made = prepared(tmp_path, "llava", {**LORA, "quantization_bit": 4}, **wide)
     first, last = losses(train(made.plan.jobs[0], made.layout, tmp_path / "work", micro_batch_size=2))
     assert last < first
 
