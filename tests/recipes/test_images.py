@@ -12,16 +12,19 @@ import transformers
 from PIL import Image
 from transformers import AutoProcessor, AutoTokenizer
 
+from dtx_tasks.dataset import RowFile
 from dtx_tasks.errors import DataError
+from dtx_tasks.fetch.merge import merge
 from dtx_tasks.plan.architectures import SEEING
+from dtx_tasks.prepare.measure import see_with
 from dtx_tasks.pretrained import load_writer
-from dtx_tasks.records import PrepareDocument, ScoreCards
+from dtx_tasks.records import EncodeOptions, PrepareDocument, ScoreCards
 from dtx_tasks.score.judge import judge
 from dtx_tasks.score.likelihood import perplexities
 from dtx_tasks.score.load import Loaded, load_checkpoint
 from dtx_tasks.score.rows import scored_rows
 from dtx_tasks.sight import load_sight
-from dtx_tasks.spec import Scoring
+from dtx_tasks.spec import Columns, Scoring, Tags, reading_of
 from dtx_tasks.storage import read_record
 from dtx_tasks.template import adapt, prompt_ids, with_images
 from dtx_tasks.template.render import prompt_text
@@ -112,6 +115,25 @@ def test_rows_with_images_are_learned(architecture: str, group: dict[str, Any], 
     assert torch.allclose(found, wanted, rtol=1e-4)
     assert losses(folder, "validation")[-1] == pytest.approx(found.mean().item(), rel=1e-4)
     assert eyes_of(loaded.model) == eyes_of(load_writer(tmp_path / "base"))
+
+
+def test_exported_model_sees(tmp_path: Path) -> None:
+    """A merged adapter brings its processor, and finds the same."""
+    made = prepared(tmp_path, "llava", LORA)
+    folder = train(made.plan.jobs[0], made.layout, tmp_path / "work")
+    merge(folder.final, folder.llm_path, tmp_path / "merged")
+    models = load_checkpoint(tmp_path / "merged", tmp_path / "merged"), load_checkpoint(folder.llm_path, folder.final, folder.final)
+    found, wanted = (perplexities(model, shown_rows(made), SCORING) for model in models)
+    assert found == pytest.approx(wanted, rel=1e-4)
+
+
+def test_row_with_an_image_is_shown_before_it_is_learned(tmp_path: Path) -> None:
+    """By a tokenizer alone: an image is its place."""
+    write_rows(tmp_path)
+    row = next(iter(RowFile(tmp_path / "rows.jsonl", "rows.jsonl", reading_of("alpaca", "conversations", Columns(images="images"), Tags()))))
+    seen = see_with(make_seeing("llava", tmp_path / "base"), "llava", EncodeOptions(cutoff_len=999))(row)
+    assert [text for text, is_learned in seen.pieces if is_learned] == ["red<|im_end|>"]
+    assert seen.pieces[0][0].endswith("USER: <image>Which colour? ASSISTANT:")
 
 
 @pytest.mark.slow
