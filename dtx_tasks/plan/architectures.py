@@ -141,6 +141,8 @@ def blind(architecture: str, values: Hyperparameters) -> tuple[str, str] | None:
         return f"{values.stage} does not learn from images", "Use stage: sft."
     if values.finetuning_type not in ("full", "lora"):
         return f"{values.finetuning_type} is not tested on images", "Use finetuning_type: lora, or full."
+    if values.train_on_prompt and architecture == "paligemma":
+        return "it reads questions about images in both directions, and sees each word of them before it would learn it", "Remove train_on_prompt."
     if values.packing:
         return "rows with images are not packed", "Leave packing out."
     return None

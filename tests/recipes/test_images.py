@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 import transformers
+from datasets import Dataset
 from PIL import Image
-from transformers import AutoProcessor, AutoTokenizer
+from transformers import AutoConfig, AutoProcessor, AutoTokenizer
 
 from dtx_tasks.dataset import RowFile
 from dtx_tasks.errors import DataError
@@ -18,7 +19,7 @@ from dtx_tasks.fetch.merge import merge
 from dtx_tasks.plan.architectures import SEEING
 from dtx_tasks.prepare.measure import see_with
 from dtx_tasks.pretrained import load_writer
-from dtx_tasks.records import EncodeOptions, PrepareDocument, ScoreCards
+from dtx_tasks.records import TRAIN_FILE, EncodeOptions, PrepareDocument, ScoreCards
 from dtx_tasks.score.judge import judge
 from dtx_tasks.score.likelihood import perplexities
 from dtx_tasks.score.load import Loaded, load_checkpoint
@@ -26,7 +27,7 @@ from dtx_tasks.score.rows import scored_rows
 from dtx_tasks.sight import load_sight
 from dtx_tasks.spec import Columns, Scoring, Tags, reading_of
 from dtx_tasks.storage import read_record
-from dtx_tasks.template import adapt, prompt_ids, with_images
+from dtx_tasks.template import IGNORED_LABEL, adapt, prompt_ids, with_images
 from dtx_tasks.template.render import prompt_text
 from tests.recipes.architectures import LLAVA, make_seeing
 from tests.recipes.test_architectures import eyes_of
@@ -115,6 +116,18 @@ def test_rows_with_images_are_learned(architecture: str, group: dict[str, Any], 
     assert torch.allclose(found, wanted, rtol=1e-4)
     assert losses(folder, "validation")[-1] == pytest.approx(found.mean().item(), rel=1e-4)
     assert eyes_of(loaded.model) == eyes_of(load_writer(tmp_path / "base"))
+
+
+@pytest.mark.parametrize("architecture", sorted(SEEING - {"paligemma"}))
+def test_images_are_never_learned(architecture: str, tmp_path: Path) -> None:
+    """Not even where the questions are."""
+    made = prepared(tmp_path, architecture, {**LORA, "train_on_prompt": True})
+    rows = Dataset.from_file(f"{made.layout.prepared(made.plan.prepared[0].prepared_id)}/files/{TRAIN_FILE}")
+    config = AutoConfig.from_pretrained(tmp_path / "base")
+    hidden = [[token for token, label in zip(row["input_ids"], row["labels"], strict=True) if label == IGNORED_LABEL] for row in rows]
+    assert [len(row["image_files"]) for row in rows] == [1, 1, 1, 1, 2, 2, 2, 0]
+    assert [bool(tokens) for tokens in hidden] == [True] * 7 + [False]
+    assert {token for tokens in hidden for token in tokens} == {config.image_token_id}
 
 
 def test_exported_model_sees(tmp_path: Path) -> None:

@@ -271,6 +271,7 @@ def test_images_are_part_of_what_rows_are(tmp_path: Path) -> None:
         ({"template": "vicuna"}, "its template vicuna has no place for images. Set `template` of the LLM to one of: llava, llava_next, paligemma, qwen2_vl."),
         ({"finetuning_type": "ia3"}, "ia3 is not tested on images. Use finetuning_type: lora, or full."),
         ({"packing": True}, "rows with images are not packed. Leave packing out."),
+        ({"architecture": "paligemma", "template": "paligemma", "train_on_prompt": True}, "and sees each word of them before it would learn it."),
         ({"stage": "orpo"}, "orpo is not tested on models that see"),
     ],
 )
