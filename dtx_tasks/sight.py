@@ -115,19 +115,24 @@ def load_sight(folder: Path, architecture: str, tokenizer: Tokenizer) -> Sight |
     template = template_of(tokenizer)[1]
     if architecture not in SEEING or template is None or template.image is None or not any((folder / name).exists() for name in PROCESSOR_FILES):
         return None
-    processor = _without_videos(getattr(transformers, PROCESSOR_MAPPING_NAMES[architecture])).from_pretrained(folder)
-    return Sight(processor, tokenizer, template, architecture)
+    return Sight(load_processor(folder, architecture), tokenizer, template, architecture)
 
 
-def _without_videos(processor_class: Any) -> Any:
-    """The same without its part for videos, which transformers 5.23 has only with torchvision."""
+def load_processor(folder: Path, architecture: str) -> Any:
+    """A model's processor without its part for videos, which transformers 5.23 has only with torchvision.
 
-    class OfImages(processor_class):  # type: ignore[misc]
+    Args:
+        folder: With its files and a tokenizer.
+        architecture: As transformers call it.
+    """
+    whole: Any = getattr(transformers, PROCESSOR_MAPPING_NAMES[architecture])
+
+    class OfImages(whole):  # type: ignore[misc]
         @classmethod
         def get_attributes(cls) -> list[str]:
             return [name for name in super().get_attributes() if "video" not in name]
 
-    return OfImages
+    return OfImages.from_pretrained(folder)
 
 
 def copy_processor(source: Path, target: Path) -> None:

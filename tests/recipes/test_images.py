@@ -24,7 +24,7 @@ from dtx_tasks.score.judge import judge
 from dtx_tasks.score.likelihood import perplexities
 from dtx_tasks.score.load import Loaded, load_checkpoint
 from dtx_tasks.score.rows import scored_rows
-from dtx_tasks.sight import load_sight
+from dtx_tasks.sight import load_processor, load_sight
 from dtx_tasks.spec import Columns, Scoring, Tags, reading_of
 from dtx_tasks.storage import read_record
 from dtx_tasks.template import IGNORED_LABEL, adapt, prompt_ids, with_images
@@ -198,11 +198,11 @@ def test_base_is_scored_on_images(tmp_path: Path) -> None:
     assert sum(card.num_rows for card in cards.cards.values()) == 8
 
 
-@pytest.mark.parametrize("architecture", ["llava", "llava_next", "paligemma"])
+@pytest.mark.parametrize("architecture", sorted(SEEING))
 def test_model_is_asked_as_its_processor_asks(architecture: str, tmp_path: Path) -> None:
-    """To the token and to the pixel. Qwen2-VL's processor as a whole needs torchvision, which is not installed."""
+    """To the token and to the pixel. That of Qwen2-VL as a whole needs torchvision, which is not installed: it is asked without its videos."""
     folder = make_seeing(architecture, tmp_path / "base")
-    processor = AutoProcessor.from_pretrained(folder)
+    processor = load_processor(folder, architecture) if architecture == "qwen2_vl" else AutoProcessor.from_pretrained(folder)
     tokenizer = AutoTokenizer.from_pretrained(folder)
     adapt(tokenizer, architecture)
     sight = load_sight(folder, architecture, tokenizer)
@@ -210,8 +210,9 @@ def test_model_is_asked_as_its_processor_asks(architecture: str, tmp_path: Path)
     image = Image.effect_noise((40, 60), 50).convert("RGB")
     messages = [{"role": "user", "content": "<image>What?"}]
     ids = prompt_ids(tokenizer, with_images(messages, sight.texts([image])))
+    place = "<|vision_start|><|image_pad|><|vision_end|>" if architecture == "qwen2_vl" else "<image>"
     # PaliGemma's own writes bos and the line break itself.
-    text = "<image>What?" if architecture == "paligemma" else prompt_text(tokenizer, with_images(messages, ["<image>"]))
+    text = "<image>What?" if architecture == "paligemma" else prompt_text(tokenizer, with_images(messages, [place]))
     wanted = processor(images=[image], text=[text], return_tensors="pt", add_special_tokens=False)
     found = sight.inputs([[image]], torch.tensor([ids]), torch.ones(1, len(ids), dtype=torch.bool))
     assert ids == wanted["input_ids"][0].tolist()
