@@ -31,7 +31,8 @@ from dtx_tasks.template import IGNORED_LABEL, adapt, prompt_ids, with_images
 from dtx_tasks.template.render import prompt_text
 from tests.recipes.architectures import LLAVA, make_seeing
 from tests.recipes.test_architectures import eyes_of
-from tests.recipes.world import Trial, make_trial, train
+from tests.recipes.world import Trial, finish, forget, make_trial, train
+from tests.recipes.world import losses as losses_by_step
 
 if TYPE_CHECKING:
     from dtx_tasks.score.rows import ScoredRow
@@ -59,12 +60,12 @@ def write_rows(folder: Path, colours: dict[str, str] | None = None) -> None:
     (folder / "rows.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
 
 
-def make_trial_with_images(folder: Path, architecture: str, *groups: dict[str, Any]) -> Trial:
+def make_trial_with_images(folder: Path, architecture: str, *groups: dict[str, Any], **resources: Any) -> Trial:
     """An experiment on the model in `base` and on `rows.jsonl`."""
     data = {"name": "rows", "train": "rows.jsonl", "validation": "rows.jsonl", "columns": {"images": "images"}}
     matrix = {"llms": [{"name": "tiny", "source": "base", "template": architecture}], "datasets": [data], "hyperparameters": list(groups)}
-    scoring = {"metrics": ["exact_match", "perplexity"], "max_new_tokens": 4}
-    return make_trial(folder, matrix=matrix, scoring=scoring, selection={"metric": "perplexity"}, allow_leakage="the test compares nothing")
+    changes = {"scoring": {"metrics": ["exact_match", "perplexity"], "max_new_tokens": 4}, "selection": {"metric": "perplexity"}, "resources": resources}
+    return make_trial(folder, matrix=matrix, allow_leakage="the test compares nothing", **changes)
 
 
 def prepared(folder: Path, architecture: str, *groups: dict[str, Any], **changes: Any) -> Trial:
@@ -241,3 +242,20 @@ def test_rows_that_cannot_be_seen_are_refused(tmp_path: Path) -> None:
     again = make_trial_with_images(tmp_path, "llava", LORA)
     with pytest.raises(DataError, match=r"rows.jsonl:2: row: an image cannot be read: cannot identify image file .* Write it anew, as PNG or JPEG."):
         again.here("prepare", again.uris.prepare[0])
+
+
+@pytest.mark.slow
+@pytest.mark.process
+@pytest.mark.parametrize("strategy", [{}, {"deepspeed": "zero2"}], ids=["ddp", "zero2"])
+def test_two_processes_learn_from_images_what_one_learns(tmp_path: Path, needs_compiler: None, strategy: dict[str, str]) -> None:
+    """Though a batch of one row may have no image; and what they write is scored."""
+    group = {**FULL, "max_steps": 6, "per_device_train_batch_size": 1}
+    alone = prepared(tmp_path, "llava", group)
+    assert finish(alone.process("train", alone.uris.packs[0])) == 0
+    expected = losses_by_step(alone)
+    forget(alone)
+    together = make_trial_with_images(tmp_path, "llava", group, processes=2, cpus=1, **strategy)
+    assert together.plan.jobs[0].job_id == alone.plan.jobs[0].job_id
+    assert finish(together.process("train", together.uris.packs[0])) == 0
+    assert losses_by_step(together) == pytest.approx(expected, rel=1e-5)
+    assert together.here("score", together.uris.packs[0]) == 0
