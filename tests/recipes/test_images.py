@@ -177,9 +177,10 @@ def test_image_is_seen(architecture: str, tmp_path: Path) -> None:
     assert abs(perplexities(base, asked[:1], SCORING)[0] - perplexities(base, asked[1:], SCORING)[0]) > 1e-3
 
 
-def test_verdict_is_of_what_is_shown(tmp_path: Path) -> None:
+@pytest.mark.parametrize("architecture", [pytest.param(name, marks=[] if name == "llava" else [pytest.mark.slow]) for name in sorted(SEEING)])
+def test_verdict_is_of_what_is_shown(architecture: str, tmp_path: Path) -> None:
     """All are asked the same, so that only who sees can answer: after some steps all answers are right, one at a time and many at once."""
-    made = prepared(tmp_path, "llava", {**FULL, "max_steps": 80, "lr_scheduler_type": "constant"})
+    made = prepared(tmp_path, architecture, {**FULL, "max_steps": 80, "lr_scheduler_type": "constant"})
     folder = train(made.plan.jobs[0], made.layout, tmp_path / "work", micro_batch_size=8)
     loaded = load_checkpoint(folder.final, folder.final)
     rows = [row for row in shown_rows(made) if row.answer in COLOURS]
