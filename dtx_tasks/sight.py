@@ -10,7 +10,7 @@ import torch
 import transformers
 from PIL import Image
 from transformers.image_utils import load_image
-from transformers.models.auto.processing_auto import PROCESSOR_MAPPING_NAMES
+from transformers.models.auto.auto_mappings import PROCESSOR_MAPPING_NAMES
 
 from dtx_tasks.errors import DataError
 from dtx_tasks.plan.architectures import SEEING
