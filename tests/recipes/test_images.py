@@ -115,7 +115,7 @@ def test_rows_with_images_are_learned(architecture: str, group: dict[str, Any], 
     known = Loaded(trained[0].eval(), loaded.tokenizer, loaded.sight)
     found, wanted = (torch.tensor(perplexities(model, shown_rows(made), SCORING)).log() for model in (loaded, known))
     assert torch.allclose(found, wanted, rtol=1e-4)
-    # TRL's head, which measures on the way, is 2e-4 apart on PaliGemma: why is not known yet.
+    # TRL's head, which measures on the way, is up to 5e-4 apart on PaliGemma: why is not known yet.
     assert losses(folder, "validation")[-1] == pytest.approx(found.mean().item(), rel=1e-3 if architecture == "paligemma" else 1e-4)
     assert eyes_of(loaded.model) == eyes_of(load_writer(tmp_path / "base"))
 
