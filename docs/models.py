@@ -47,7 +47,8 @@ Others that transformers can load are accepted as well, and no test has trained 
 
 - `lora_target: all` are the linear layers of the language. Of a mixture of experts they are those that attend: its experts, shared ones too,
   and its router stay as they are.
-- Models that see are trained on text. The parts that see, and what hands on what was seen, stay as they are; rows with images, videos or audios are refused.
+- Models that see are trained on text; LLaVA, LLaVA-NeXT, Qwen2-VL and PaliGemma also on rows with images, by `sft` with LoRA or in full.
+  The parts that see, and what hands on what was seen, stay as they are. Rows with videos or audios are refused.
 - `packing` is refused where rows of a batch would see each other, and where nobody has shown that they do not.
 
 | architecture | `lora_target: all` | packing | reward model |

@@ -239,7 +239,8 @@ NOTES = """
 - A system message that is missing or empty brings the default back.
 - *after the last* means that earlier answers of a conversation have no end mark: where they end is not learned, and the loss cannot count the questions.
 - Any template can be given tools; without a form of its own it uses `Action:` and `Action Input:`. GLM makes one call at a time.
-- Vision models learn from text alone so far: a text that says `<image>`, `<video>` or `<audio>`, which stand for a file there, is refused.
+- Vision models: a text that says `<image>`, `<video>` or `<audio>`, which stand for a file there, is refused where there is none.
+  Images of a row stand where `<image>` is written, or in `paligemma` in front of the text; `llava_next_video` and `yi_vl` take none.
 - Too long a conversation is cut turn by turn: question and answer share what is left of `cutoff_len`, each keeps its beginning.
   Turns that find no room are left out. The answer gets what it needs as long as it is the smaller part. With `mask_history` the last turn comes first.
 - The tokenizer must have the mark that ends an answer as one token. If it has not, the template is refused: the base model has no weights for it.

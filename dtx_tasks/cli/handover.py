@@ -34,6 +34,7 @@ def hand_over(data: dict[str, Any], plan: ExperimentPlan, folder: Path, root: st
     Returns:
         The spec as the platform is to read it.
     """
+    _refuse_images(plan)
     layout, changed = Layout(root, plan.team), deepcopy(data)
     for definition in _definitions(changed, "datasets", "dataset"):
         for split in SPLITS:
@@ -49,6 +50,13 @@ def hand_over(data: dict[str, Any], plan: ExperimentPlan, folder: Path, root: st
             definition["reward_model"] = store((folder / Path(written).expanduser()).resolve(), layout)
     _hand_over_own(plan, layout)
     return changed
+
+
+def _refuse_images(plan: ExperimentPlan) -> None:
+    seeing = next((dataset.name for dataset in plan.datasets if dataset.has_images), None)
+    if seeing:
+        remedy = "Put rows and images into a folder of DTX_DATA_ROOTS, or carry the experiment out here: `dtx run`."
+        raise SpecError(f"{seeing}: rows with images cannot be handed over yet: what they name would stay here.", remedy)
 
 
 def _hand_over_own(plan: ExperimentPlan, layout: Layout) -> None:

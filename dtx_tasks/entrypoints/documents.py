@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 from dtx_tasks.entrypoints.uploads import store
 from dtx_tasks.errors import SpecError
 from dtx_tasks.records import ExperimentPlan, Layout, RunReference, slug
-from dtx_tasks.storage import create, is_remote, list_names, put_path, read_record, write_record
+from dtx_tasks.storage import create, is_remote, list_names, put_file, put_path, read_record, write_record
 
 if TYPE_CHECKING:
-    from dtx_tasks.records import DatasetSource, FileSource, LLMSource, Record
+    from dtx_tasks.records import DatasetSource, FileSource, ImageSource, LLMSource, Record
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,12 @@ def _moved_file(file: FileSource, layout: Layout) -> FileSource:
     # What was downloaded, or chosen by a pattern, lies in this machine's cache, and may be another file the next time.
     if is_remote(file.path) or not (is_remote(layout.root) or "://" in file.label or "*" in file.label):
         return file
-    return file.model_copy(update={"path": hand_over_rows(file, layout)})
+    return file.model_copy(update={"path": hand_over_rows(file, layout), "images": tuple(_moved_image(image, layout) for image in file.images)})
+
+
+def _moved_image(image: ImageSource, layout: Layout) -> ImageSource:
+    # By the digest alone: the last part of a path is what it is brought under.
+    return image.model_copy(update={"path": put_file(Path(image.path), layout.upload("images", image.sha256), image.sha256)})
 
 
 def hand_over_rows(file: FileSource, layout: Layout) -> str:

@@ -9,6 +9,7 @@ from peft import PeftConfig, PeftModel, TaskType
 from transformers import AutoTokenizer
 
 from dtx_tasks.pretrained import load_rater, load_writer
+from dtx_tasks.sight import copy_processor
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,6 +29,7 @@ def merge(adapter: Path, base: Path, folder: Path) -> None:
     model = PeftModel.from_pretrained(_load(base, PeftConfig.from_pretrained(str(adapter)).task_type, tokenizer.pad_token_id), adapter)
     model.merge_and_unload().save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+    copy_processor(base, folder)
     if (adapter / GENERATION).exists():
         shutil.copyfile(adapter / GENERATION, folder / GENERATION)
 

@@ -25,6 +25,9 @@ PACKED = frozenset(
 )
 """Rows of a packed batch do not see each other: shown for these in tests/recipes/test_architectures.py. Bloom's and Falcon's do."""
 
+SEEING = frozenset(("llava", "llava_next", "paligemma", "qwen2_vl"))
+"""Those that learn from rows with images: shown in tests/recipes/test_images.py."""
+
 _ATTENTION = ("k_proj", "o_proj", "q_proj", "v_proj")
 _LLAMA = ("down_proj", "gate_proj", "k_proj", "o_proj", "q_proj", "up_proj", "v_proj")
 _LATENT = ("kv_a_proj_with_mqa", "kv_b_proj", "o_proj", "q_a_proj", "q_b_proj")
@@ -122,4 +125,24 @@ def unsuited(architecture: str, values: Hyperparameters) -> tuple[str, str] | No
         return f"{values.stage} is not tested on models that see, such as those of the architecture {architecture!r}", "Use stage: sft, or another base."
     if values.packing and architecture not in PACKED:
         return f"rows of a packed batch see each other in the architecture {architecture!r}, or nobody has shown that they do not", "Leave packing out."
+    return None
+
+
+def blind(architecture: str, values: Hyperparameters) -> tuple[str, str] | None:
+    """Why a model cannot learn from rows with images in a way, and what to change; None where it can.
+
+    Args:
+        architecture: Of the model; empty where nobody knows it.
+        values: The way.
+    """
+    if architecture not in SEEING:
+        return f"a model of the architecture {architecture!r} does not learn from images", f"Choose one of: {', '.join(sorted(SEEING))}."
+    if values.stage != "sft":
+        return f"{values.stage} does not learn from images", "Use stage: sft."
+    if values.finetuning_type not in ("full", "lora"):
+        return f"{values.finetuning_type} is not tested on images", "Use finetuning_type: lora, or full."
+    if values.train_on_prompt and architecture == "paligemma":
+        return "it reads questions about images in both directions, and sees each word of them before it would learn it", "Remove train_on_prompt."
+    if values.packing:
+        return "rows with images are not packed", "Leave packing out."
     return None

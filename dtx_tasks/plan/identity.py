@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from dtx_tasks.plan.architectures import SEEING
 from dtx_tasks.records import EncodeOptions, digest_of
 from dtx_tasks.spec import Hyperparameters, follows_validation, idle, rows_compared
 from dtx_tasks.spec.hyperparameters import WITHOUT_EFFECT
@@ -21,7 +22,7 @@ CODE_VERSIONS = {"fetch": 2, "prepare": 2, "train": 2, "score": 2, "select": 1, 
 def prepared_id(llm: LLMSource, dataset: DatasetSource, options: EncodeOptions) -> str:
     """Of a PreparedDataset: rows, mapping, tokenizer, template, length and what is learned of a row."""
     switched_on = [name for name, value in options if value is True]
-    return digest_of(["prepared", CODE_VERSIONS["prepare"], llm.revision, llm.template, dataset.digest, options.cutoff_len, *switched_on])
+    return digest_of(["prepared", CODE_VERSIONS["prepare"], llm.revision, llm.template, dataset.digest, options.cutoff_len, *switched_on, *_sight(llm)])
 
 
 def encode_options(values: Hyperparameters) -> EncodeOptions:
@@ -34,9 +35,14 @@ def job_id(llm: LLMSource, dataset: DatasetSource, values: Hyperparameters, seed
 
     The rows of the other splits stay out, so that a corrected test row costs no training; those of validation count where their loss decides.
     """
-    base = [llm.kind, llm.revision, llm.template]
+    base = [llm.kind, llm.revision, llm.template, *_sight(llm)]
     measured = [dataset.validation_digest] if follows_validation(values) else []
     return digest_of(["job", CODE_VERSIONS["train"], base, dataset.train_digest, _chosen(values, reward), seed, *measured])
+
+
+def _sight(llm: LLMSource) -> list[str]:
+    """What is prepared for a model that sees, and what it is trained to, holds its processor: earlier code left it out."""
+    return ["processor"] if llm.architecture in SEEING else []
 
 
 def _chosen(values: Hyperparameters, reward: LLMSource | None) -> dict[str, Any]:

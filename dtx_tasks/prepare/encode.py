@@ -55,7 +55,8 @@ def scored_row(row: Row) -> dict[str, Any]:
     tools = {"tools": row.tools} if row.tools is not None else {}
     calling = {"answer_message": row.answer_message} if row.answer_message and "tool_calls" in row.answer_message else {}
     worse = {"rejected": row.rejected} if row.rejected is not None else {}
-    return {"row_id": row.row_id, "messages": row.asked, **tools, "answer": row.answer, **calling, **worse}
+    images = {"images": row.files["images"]} if row.files else {}
+    return {"row_id": row.row_id, "messages": row.asked, **images, **tools, "answer": row.answer, **calling, **worse}
 
 
 @contextmanager

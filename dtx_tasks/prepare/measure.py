@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import groupby
 from typing import TYPE_CHECKING
@@ -12,7 +12,8 @@ from transformers import AutoTokenizer
 from dtx_tasks.dataset import Measured
 from dtx_tasks.errors import DataError, SpecError
 from dtx_tasks.prepare.encode import encoded_rows, num_trained_tokens
-from dtx_tasks.template import IGNORED_LABEL, adapt
+from dtx_tasks.template import IGNORED_LABEL, adapt, with_images
+from dtx_tasks.template.images import IMAGE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -69,8 +70,13 @@ def _adapted(folder: Path, template: Template) -> Tokenizer:
 
 
 def _measure(tokenizer: Tokenizer, options: EncodeOptions, row: Row) -> Measured:
-    (encoded,) = encoded_rows(tokenizer, [row], options)
+    (encoded,) = encoded_rows(tokenizer, [_with_places(row)], options)
     return _measured(encoded)
+
+
+def _with_places(row: Row) -> Row:
+    """A row whose images are their places alone: how many tokens they take depends on the model that sees them, not on its tokenizer."""
+    return replace(row, messages=with_images(row.messages, [IMAGE] * len(row.files["images"]))) if "images" in row.files else row
 
 
 def _measured(encoded: Encoded) -> Measured:
@@ -78,7 +84,7 @@ def _measured(encoded: Encoded) -> Measured:
 
 
 def _see(tokenizer: Tokenizer, options: EncodeOptions, row: Row) -> SeenRow:
-    (encoded,) = encoded_rows(tokenizer, [row], options)
+    (encoded,) = encoded_rows(tokenizer, [_with_places(row)], options)
     return SeenRow(tuple(_pieces(tokenizer, encoded)), _measured(encoded))
 
 

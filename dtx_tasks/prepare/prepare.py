@@ -10,16 +10,18 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
-from transformers import AutoTokenizer
+from transformers import AutoConfig, AutoTokenizer
 
 from dtx_tasks.dataset import Part, SplitRows, labelled, leaked_rows, said_place
 from dtx_tasks.errors import ClaimedError, DataError, TransientError
 from dtx_tasks.extension import rewriter
 from dtx_tasks.plan import CODE_VERSIONS
 from dtx_tasks.prepare.encode import can_be_scored, scored_row, told_with_place
+from dtx_tasks.prepare.images import seen_layout, with_kept_images
 from dtx_tasks.prepare.layouts import LAYOUTS, PreparedRow, RowLayout
 from dtx_tasks.prepare.record import prepared
-from dtx_tasks.records import TRAIN_FILE, VALIDATION_FILE, FetchedLLM, Layout, PreparedDataset, PrepareDocument, SplitStatistics, digest_of
+from dtx_tasks.records import TRAIN_FILE, VALIDATION_FILE, FetchedLLM, Layout, PreparedDataset, PrepareDocument, SplitStatistics, digest_of, image_folder
+from dtx_tasks.sight import copy_processor, load_sight
 from dtx_tasks.spec import HELD_OUT
 from dtx_tasks.storage import bring, bring_file, claim, manifest, put_folder, read_record, remove, sha256_of, workplace, write_record
 from dtx_tasks.template import adapt
@@ -71,18 +73,20 @@ def _prepare(document: PrepareDocument, base: FetchedLLM, layout: Layout, held: 
     target = workplace(f"{folder}/partial")
     remove(str(target))
     target.mkdir()
-    tokenizer = AutoTokenizer.from_pretrained(bring(f"{layout.llm(document.llm.llm_id)}/files", base.files))
+    llm_path = bring(f"{layout.llm(document.llm.llm_id)}/files", base.files)
+    tokenizer = AutoTokenizer.from_pretrained(llm_path)
     adapt(tokenizer, document.llm.template)
     tokenizer.save_pretrained(target / TOKENIZER_FOLDER)
+    copy_processor(llm_path, target / TOKENIZER_FOLDER)
 
-    rows = _checked_rows(document.dataset, is_leakage_allowed=document.allow_leakage is not None)
-    layout_of_rows = LAYOUTS[document.dataset.kind]
-    learned = islice(rows.rows("train"), document.dataset.max_samples)
-    train = _write_rows(learned, rows.label("train"), layout_of_rows, tokenizer, document.options, target / TRAIN_FILE)
+    rows = _Rows(_checked_rows(document.dataset, is_leakage_allowed=document.allow_leakage is not None), document.dataset, target)
+    layouts = _layouts(document.dataset, tokenizer, AutoConfig.from_pretrained(llm_path).model_type, target)
+    learned = islice(rows.of("train"), document.dataset.max_samples)
+    train = _write_rows(learned, rows.label("train"), layouts["train"], tokenizer, document.options, target / TRAIN_FILE)
     if "validation" in document.dataset.files:
-        _write_rows(rows.rows("validation"), rows.label("validation"), layout_of_rows, tokenizer, document.options, target / VALIDATION_FILE)
+        _write_rows(rows.of("validation"), rows.label("validation"), layouts["validation"], tokenizer, document.options, target / VALIDATION_FILE)
     scored: tuple[Split, ...] = tuple(split for split in document.dataset.files if split != "train")
-    num_scored_rows = {split: _write_scored(rows.rows(split), target / f"{split}.jsonl") for split in scored}
+    num_scored_rows = {split: _write_scored(rows.of(split), target / f"{split}.jsonl") for split in scored}
 
     held.check()
     files = put_folder(target, f"{folder}/files")
@@ -97,12 +101,38 @@ def _prepare(document: PrepareDocument, base: FetchedLLM, layout: Layout, held: 
         files=files,
         train=train,
         num_scored_rows=num_scored_rows,
-        ignored_columns=rows.ignored_columns,
+        ignored_columns=rows.checked.ignored_columns,
         plugins=document.dataset.plugins,
     )
     held.check()
     write_record(f"{folder}/prepared.json", record)
     return record
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """Checked rows, whose images are kept in the folder that is being made."""
+
+    checked: SplitRows
+    dataset: DatasetSource
+    target: Path
+
+    def of(self, split: Split) -> Iterator[Row]:
+        return with_kept_images(self.checked.rows(split), self.dataset.files[split], self.target / image_folder(split))
+
+    def label(self, split: Split) -> str:
+        return self.checked.label(split)
+
+
+def _layouts(dataset: DatasetSource, tokenizer: Tokenizer, architecture: str, target: Path) -> dict[Split, RowLayout]:
+    """How the rows of each split are laid out."""
+    if not dataset.has_images:
+        return dict.fromkeys(dataset.files, LAYOUTS[dataset.kind])
+    sight = load_sight(target / TOKENIZER_FOLDER, architecture, tokenizer)
+    if sight is None:
+        problem = "The base model's files do not say how it takes in images: there is no preprocessor_config.json or processor_config.json for its template."
+        raise DataError(problem, "Take a base model that has one.")
+    return {split: seen_layout(sight, target / image_folder(split)) for split in dataset.files}
 
 
 def _checked_rows(dataset: DatasetSource, *, is_leakage_allowed: bool) -> SplitRows:
@@ -112,7 +142,7 @@ def _checked_rows(dataset: DatasetSource, *, is_leakage_allowed: bool) -> SplitR
         path = bring(file.path, file.files) if file.files else bring_file(file.path, file.sha256)
         if not _is_same(path, file):
             raise DataError(f"{file.label} has changed since the experiment was planned.", "Start the experiment again.")
-        # Rows with files cannot be trained on: nobody needs to know whether those are there.
+        # The plan knows every image that may be read: others are not looked for.
         parts[split] = Part(path, labelled(path, file.label), file.portion, may_look=None)
     rows = SplitRows(parts, dataset.reading, dataset.split_seed, rewriter(dataset.plugins))
     # Rows that no plugin has touched were looked at when the experiment was planned.
@@ -139,7 +169,8 @@ def _is_same(path: Path, file: FileSource) -> bool:
 def _refuse_files(parts: dict[Split, Part], split: Split, row: Row) -> None:
     if row.files:
         raise DataError(
-            f"{said_place(parts[split].label, row.line)}: row: images, videos and audios cannot be trained on yet.", "Have a plugin leave such rows out."
+            f"{said_place(parts[split].label, row.line)}: row: what plugins give cannot have images, videos or audios yet.",
+            "Have a plugin leave such rows out.",
         )
 
 

@@ -10,6 +10,7 @@ from dtx_tasks.records.documents import (
     FileEntry,
     FileSource,
     FinetuneJob,
+    ImageSource,
     LLMSource,
     Pack,
     PluginSource,
@@ -19,7 +20,7 @@ from dtx_tasks.records.documents import (
     ScoringDocument,
     StageDocument,
 )
-from dtx_tasks.records.layout import TRAIN_FILE, VALIDATION_FILE, Layout, slug
+from dtx_tasks.records.layout import TRAIN_FILE, VALIDATION_FILE, Layout, image_folder, slug
 from dtx_tasks.records.results import (
     Attempt,
     BestVersion,
@@ -53,6 +54,7 @@ __all__ = [
     "FileEntry",
     "FileSource",
     "FinetuneJob",
+    "ImageSource",
     "LLMCheckpoint",
     "LLMSource",
     "Layout",
@@ -74,5 +76,6 @@ __all__ = [
     "StageRecord",
     "canonical_json",
     "digest_of",
+    "image_folder",
     "slug",
 ]

@@ -58,6 +58,17 @@ class FileEntry(Record):
     num_bytes: int
 
 
+class ImageSource(Record):
+    """An image that rows name."""
+
+    written: str
+    """The path, as the rows have it."""
+    path: str
+    """Where `resolve` found it."""
+    sha256: str
+    num_bytes: int
+
+
 class FileSource(Record):
     """One split of a Dataset: a file or a folder of files, or the part of the train file that is held out for it."""
 
@@ -76,6 +87,14 @@ class FileSource(Record):
     """What is taken out of the file; None for all that nothing else takes."""
     files: tuple[FileEntry, ...] = ()
     """Those of a folder, in the order in which they are read."""
+    images: tuple[ImageSource, ...] = ()
+    """Those that its rows name, each once."""
+
+    @property
+    def content(self) -> str:
+        """The digest of its rows and of the images that they name."""
+        named = [[image.written, image.sha256] for image in self.images]
+        return digest_of([self.sha256, named], 64) if named else self.sha256
 
 
 class PluginSource(Record):
@@ -117,17 +136,22 @@ class DatasetSource(Record):
     @property
     def train_digest(self) -> str:
         """The same of the rows to learn from."""
-        return digest_of([*self._rows, self.max_samples, self.files["train"].sha256])
+        return digest_of([*self._rows, self.max_samples, self.files["train"].content])
 
     @property
     def validation_digest(self) -> str:
         """The same of the rows whose loss is measured on the way."""
-        return digest_of([*self._rows, self.files["validation"].sha256 if "validation" in self.files else ""])
+        return digest_of([*self._rows, self.files["validation"].content if "validation" in self.files else ""])
 
     @property
     def scored_digest(self) -> str:
         """The same of the rows to score on."""
-        return digest_of([*self._rows, {split: file.sha256 for split, file in self.files.items() if split != "train"}])
+        return digest_of([*self._rows, {split: file.content for split, file in self.files.items() if split != "train"}])
+
+    @property
+    def has_images(self) -> bool:
+        """Whether any of its rows names an image."""
+        return any(file.images for file in self.files.values())
 
     @property
     def reading(self) -> Reading:

@@ -14,6 +14,15 @@ VALIDATION_FILE = "validation.arrow"
 """Of a PreparedDataset: those whose loss is measured on the way."""
 
 
+def image_folder(split: str) -> str:
+    """Of a PreparedDataset: the images of a split, named by their digests; the name begins as those of the split's other files do.
+
+    Args:
+        split: The split.
+    """
+    return f"{split}.images"
+
+
 def slug(name: str, length: int = 40) -> str:
     """A name as a path or label can hold it: lower-case ASCII, and a hash where that loses something.
 

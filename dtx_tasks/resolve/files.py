@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from dtx_tasks.dataset import CODES, Part, SplitRows, doubts, folder_mistake, labelled, repeated_rows, without_documentation
 from dtx_tasks.errors import Mistake
-from dtx_tasks.records import DatasetSource, FileSource
+from dtx_tasks.records import DatasetSource, FileSource, ImageSource
 from dtx_tasks.resolve.plugins import counted, resolve_plugins
 from dtx_tasks.spec import SPLITS, Subset, misfits, reading_of
 from dtx_tasks.storage import (
@@ -33,13 +33,13 @@ from dtx_tasks.storage import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from dtx_tasks.dataset import Row, Scan
     from dtx_tasks.dataset.near import Signature
     from dtx_tasks.records import PluginSource
     from dtx_tasks.resolve.plugins import Counts
-    from dtx_tasks.spec import Dataset, Split
+    from dtx_tasks.spec import Dataset, Kind, Split
 
 Found = TypeVar("Found")
 
@@ -181,13 +181,15 @@ class _Seen:
         # Airflow's parser imports this module, and should not wait for numpy.
         from dtx_tasks.dataset.near import Signatures
 
-        self.has_files, self._doubts = False, Counter[str]()
+        self._files: dict[Split, dict[str, None]] = {split: {} for split in SPLITS}
+        self._kinds, self._doubts = set[str](), Counter[str]()
         self._num_rows = self._num_characters = 0
         self._signatures: dict[Split, Signatures] | None = {split: Signatures() for split in SPLITS}
 
     def look(self, split: Split, row: Row) -> None:
         """Takes the row of a file, by the split that the file is of."""
-        self.has_files |= bool(row.files)
+        self._kinds |= row.files.keys()
+        self._files[split].update(dict.fromkeys(row.files.get("images", ())))
         self._doubts.update(doubt.code for doubt in doubts(row))
         if self._signatures is None:
             return
@@ -198,6 +200,22 @@ class _Seen:
             self._signatures = None
         else:
             self._signatures[split].add(texts)
+
+    def unlearnable(self, kind: Kind) -> Mistake | None:
+        """Why rows that name files cannot be learned from; None where they can."""
+        remedy = "`dtx dataset check` checks such rows; leave the columns out, such as `videos: false`, to learn from their text alone."
+        if self._kinds - {"images"}:
+            return Mistake(".columns", f"its rows have {' and '.join(sorted(self._kinds - {'images'}))}, which cannot be trained on", remedy)
+        if self._kinds and kind != "conversations":
+            return Mistake(".kind", f"its rows have images, and rows of the kind {kind} cannot be trained on with images", remedy)
+        far = next((path for paths in self._files.values() for path in paths if "://" in path), None)
+        if far:
+            return Mistake(".columns", f"its rows have images that are elsewhere (got {far!r})", "Download them, and name the files.")
+        return None
+
+    def images(self, parts: dict[Split, Part]) -> dict[Split, tuple[ImageSource, ...]]:
+        """Of each split those that the rows of its file name."""
+        return {split: tuple(_images(part.path, self._files["train" if part.portion is not None else split])) for split, part in parts.items()}
 
     def doubts(self, scans: dict[Split, Scan], rows: SplitRows) -> Counter[str]:
         """Every warning by its code: of rows, of files, and of rows that stand twice."""
@@ -232,18 +250,32 @@ def resolve_dataset(dataset: Dataset, allowed: Allowed) -> ResolvedDataset | lis
         return ResolvedDataset(_source(dataset, parts, counts, problem, plugins), None)
     rows, seen = SplitRows(parts, reading, dataset.split_seed), _Seen()
     scans = rows.scan(seen.look)
-    if seen.has_files:
-        remedy = "`dtx dataset check` checks such rows; leave the columns out, `images: false`, to learn from their text alone."
-        return [Mistake(".columns", "its rows have images, videos or audios, which cannot be trained on yet", remedy)]
+    wrong = seen.unlearnable(reading.kind)
+    if wrong:
+        return [wrong]
     problem = next((findings.first_error for findings in rows.findings.values() if findings.num_errors), "")
-    source = _source(dataset, parts, {split: (len(scan.ids), sum(scan.lengths)) for split, scan in scans.items()}, problem)
+    source = _source(dataset, parts, {split: (len(scan.ids), sum(scan.lengths)) for split, scan in scans.items()}, problem, images=seen.images(parts))
     signatures = seen.signatures(parts, rows)
     if signatures:
         signatures["train"] = signatures["train"][: dataset.max_samples]
     return ResolvedDataset(source, {**scans, "train": scans["train"].first(dataset.max_samples)}, signatures, seen.doubts(scans, rows))
 
 
-def _source(dataset: Dataset, parts: dict[Split, Part], counts: dict[Split, Counts], problem: str, plugins: tuple[PluginSource, ...] = ()) -> DatasetSource:
+def _images(rows: Path, written: Iterable[str]) -> Iterator[ImageSource]:
+    folder = rows if rows.is_dir() else rows.parent
+    for name in written:
+        path = (folder / name).resolve()
+        yield ImageSource(written=name, path=str(path), sha256=sha256_of(path), num_bytes=path.stat().st_size)
+
+
+def _source(
+    dataset: Dataset,
+    parts: dict[Split, Part],
+    counts: dict[Split, Counts],
+    problem: str,
+    plugins: tuple[PluginSource, ...] = (),
+    images: Mapping[Split, tuple[ImageSource, ...]] | None = None,
+) -> DatasetSource:
     return DatasetSource(
         name=dataset.name,
         format=dataset.format,
@@ -252,7 +284,9 @@ def _source(dataset: Dataset, parts: dict[Split, Part], counts: dict[Split, Coun
         tags=dataset.tags,
         max_samples=dataset.max_samples,
         split_seed=dataset.split_seed,
-        files={split: _file_source(part, counts[split], dataset.path_of(split) or dataset.train) for split, part in parts.items()},
+        files={
+            split: _file_source(part, counts[split], dataset.path_of(split) or dataset.train, (images or {}).get(split, ())) for split, part in parts.items()
+        },
         problem=problem,
         plugins=plugins,
     )
@@ -296,7 +330,7 @@ def _wrong_subsets(dataset: Dataset) -> list[Mistake]:
     return []
 
 
-def _file_source(part: Part, counts: Counts, written: str) -> FileSource:
+def _file_source(part: Part, counts: Counts, written: str, images: tuple[ImageSource, ...]) -> FileSource:
     files = manifest(part.path) if part.path.is_dir() else ()
     uri = written.rstrip("/")
     return FileSource(
@@ -308,4 +342,5 @@ def _file_source(part: Part, counts: Counts, written: str) -> FileSource:
         num_rows=counts[0],
         num_characters=counts[1],
         portion=part.portion,
+        images=images,
     )

@@ -12,7 +12,7 @@ from dtx_tasks.catalog.backend import load_backend
 from dtx_tasks.dataset import leaked_rows
 from dtx_tasks.errors import Mistake, SpecError, nearest
 from dtx_tasks.plan import Case, ResolvedInputs, advice, broken_resources, broken_rules, cells
-from dtx_tasks.plan.architectures import unsuited
+from dtx_tasks.plan.architectures import blind, unsuited
 from dtx_tasks.records import Layout, ResourceVersion
 from dtx_tasks.resolve.files import Allowed, resolve_dataset
 from dtx_tasks.resolve.groups import chain_of, difference_of, merged_values, namer_of, val_size_of
@@ -133,6 +133,7 @@ def resolve(experiment: FinetuneExperiment, catalog: Catalog, origin: Origin) ->
     _refuse_uneven(lookup, groups)
     _refuse_endless(lookup, llms, groups)
     _refuse_unsuited(lookup, llms, groups)
+    _refuse_blind(lookup, llms, datasets, groups)
     if lookup.mistakes:
         raise SpecError("\n".join(mistake.text("the experiment") for mistake in lookup.mistakes), mistakes=lookup.mistakes)
     notes = (*lookup.notes, *_doubts(found), *near_leakage(found))
@@ -309,3 +310,22 @@ def _refuse_unsuited(lookup: _Lookup, llms: dict[str, LLMSource], groups: dict[s
         reason = unsuited(llms[llm].architecture, groups[group])
         if reason:
             lookup.mistakes.append(Mistake("", f"{group!r} does not fit {llm!r}: {reason[0]}", reason[1]))
+
+
+def _refuse_blind(lookup: _Lookup, llms: dict[str, LLMSource], datasets: dict[str, DatasetSource], groups: dict[str, Hyperparameters]) -> None:
+    """Everything of a plan is scored on the same rows: where one Dataset has images, every model must see them."""
+    name = next((name for name, dataset in datasets.items() if dataset.has_images), None)
+    if lookup.mistakes or name is None:
+        return
+    resources = lookup.experiment.resources
+    if resources.fsdp or resources.deepspeed == "zero3":
+        problem = f"{resources.strategy} does not fit {name!r}, whose rows have images: a process whose rows have none would not ask for the weights that see"
+        lookup.mistakes.append(Mistake("resources", problem, "Use deepspeed: zero2, or leave it out."))
+    for llm, group in dict.fromkeys((cell.llm, cell.hyperparameters) for cell in cells(lookup.experiment)):
+        template = TEMPLATES.get(llms[llm].template)
+        reason = blind(llms[llm].architecture, groups[group])
+        if reason is None and (template is None or template.image is None):
+            able = ", ".join(sorted(known for known, template in TEMPLATES.items() if template.image is not None))
+            reason = f"its template {llms[llm].template} has no place for images", f"Set `template` of the LLM to one of: {able}."
+        if reason:
+            lookup.mistakes.append(Mistake("", f"{group!r} on {llm!r} does not fit {name!r}, whose rows have images: {reason[0]}", reason[1]))

@@ -25,7 +25,7 @@ def files_of(source: DatasetSource | LLMSource) -> dict[str, str]:
     """What a version remembers of files: by key of the definition the SHA-256, or the revision of an LLM."""
     if isinstance(source, LLMSource):
         return {"source": source.revision}
-    return {split: file.sha256 for split, file in source.files.items() if file.portion is None}
+    return {split: file.content for split, file in source.files.items() if file.portion is None}
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from dtx_tasks.score.generate import answers
 from dtx_tasks.score.likelihood import perplexities
 from dtx_tasks.score.metrics import measure
 from dtx_tasks.score.reward import margins
+from dtx_tasks.score.seen import messages_of
 from dtx_tasks.spec import GENERATED
 from dtx_tasks.template import answer_text
 
@@ -74,7 +75,7 @@ def judge(loaded: Loaded, rows: Sequence[ScoredRow], scoring: Scoring) -> list[J
 
 def _reference(loaded: Loaded, row: ScoredRow) -> str:
     """The reference of a row; a call of a tool in the words of the model's template."""
-    return answer_text(loaded.tokenizer, [*row.messages, row.answer_message], row.tools) if row.answer_message else row.answer
+    return answer_text(loaded.tokenizer, [*messages_of(loaded, row), row.answer_message], row.tools) if row.answer_message else row.answer
 
 
 def _compared(row: ScoredRow, prediction: str, reference: str, scoring: Scoring) -> dict[str, float]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
 from dtx_tasks.perplexity import perplexity
 from dtx_tasks.score.generate import say_progress
+from dtx_tasks.score.seen import messages_of, seen_inputs
 from dtx_tasks.template import IGNORED_LABEL, Encoded, encode, encode_text
 
 if TYPE_CHECKING:
@@ -32,24 +33,25 @@ def perplexities(loaded: Loaded, rows: Sequence[ScoredRow], scoring: Scoring) ->
     found: list[float] = []
     for start in range(0, len(rows), scoring.batch_size):
         batch = rows[start : start + scoring.batch_size]
-        found += _batch(loaded, [_encoded(loaded.tokenizer, row, scoring.cutoff_len) for row in batch])
+        found += _batch(loaded, batch, [_encoded(loaded, row, scoring.cutoff_len) for row in batch])
         say_progress(len(found), len(rows))
     return found
 
 
-def _encoded(tokenizer: Any, row: ScoredRow, cutoff_len: int) -> Encoded:
+def _encoded(loaded: Loaded, row: ScoredRow, cutoff_len: int) -> Encoded:
     if not row.messages:
-        return encode_text(tokenizer, row.answer, cutoff_len=cutoff_len)[0]
-    return encode(tokenizer, [*row.messages, row.reference], row.tools, cutoff_len=cutoff_len, mask_history=True)
+        return encode_text(loaded.tokenizer, row.answer, cutoff_len=cutoff_len)[0]
+    return encode(loaded.tokenizer, [*messages_of(loaded, row), row.reference], row.tools, cutoff_len=cutoff_len, mask_history=True)
 
 
 @torch.inference_mode()
-def _batch(loaded: Loaded, encoded: list[Encoded]) -> list[float]:
+def _batch(loaded: Loaded, rows: Sequence[ScoredRow], encoded: list[Encoded]) -> list[float]:
     padded = loaded.tokenizer.pad({"input_ids": [row.input_ids for row in encoded]}, padding_side="right", return_tensors="pt").to(loaded.model.device)
     length = padded["input_ids"].shape[1]
     labels_BT = torch.tensor([[*row.labels, *[IGNORED_LABEL] * (length - len(row.labels))] for row in encoded], device=loaded.model.device)
+    seen = seen_inputs(loaded, rows, padded["input_ids"], (labels_BT != IGNORED_LABEL).cumsum(dim=1) == 0)
     # Learned tokens in front of the text have no label.
-    logits_BTV = loaded.model(**padded).logits[:, -length:].float()
+    logits_BTV = loaded.model(**padded, **seen).logits[:, -length:].float()
     losses_BT = torch.nn.functional.cross_entropy(logits_BTV[:, :-1].transpose(1, 2), labels_BT[:, 1:], ignore_index=IGNORED_LABEL, reduction="none")
     num_B = (labels_BT[:, 1:] != IGNORED_LABEL).sum(dim=1).clamp(min=1)
     return [perplexity(loss) for loss in (losses_BT.sum(dim=1) / num_B).tolist()]

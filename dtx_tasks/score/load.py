@@ -9,19 +9,23 @@ from peft import PeftModel
 from transformers import AutoTokenizer, set_seed
 
 from dtx_tasks.pretrained import load_rater, load_writer
+from dtx_tasks.sight import load_sight
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from dtx_tasks.sight import Sight
 
 HEAD_SEED = 0
 """Of the head that a base gets to be judged as a reward model: it has none, and guesses."""
 
 
 class Loaded(NamedTuple):
-    """A model, ready to be asked."""
+    """A model, ready to be asked; `sight` where it takes in images."""
 
     model: Any
     tokenizer: Any
+    sight: Sight | None = None
 
 
 def load_checkpoint(model_path: Path, tokenizer_path: Path, adapter_path: Path | None = None, *, as_reward: bool = False) -> Loaded:
@@ -35,10 +39,11 @@ def load_checkpoint(model_path: Path, tokenizer_path: Path, adapter_path: Path |
     """
     tokenizer: Any = AutoTokenizer.from_pretrained(tokenizer_path, padding_side="left")
     model: Any = _reward_model(model_path, tokenizer.pad_token_id) if as_reward else load_writer(model_path, dtype=torch.float32)
+    sight = load_sight(tokenizer_path, model.config.model_type, tokenizer)
     if adapter_path:
         model = _merged(PeftModel.from_pretrained(model, adapter_path))
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    return Loaded(model.to(device).eval(), tokenizer)
+    return Loaded(model.to(device).eval(), tokenizer, sight)
 
 
 def _reward_model(path: Path, pad_token_id: int) -> Any:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from dtx_tasks.errors import DataError
-from dtx_tasks.records import Layout, PreparedDataset, digest_of
+from dtx_tasks.records import Layout, PreparedDataset, digest_of, image_folder
 from dtx_tasks.storage import read_bytes, read_record
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ class ScoredRow:
         tools: Functions that may be called, as JSON Schema; None where the row speaks of none.
         answer_message: The reference where it calls tools: each template writes calls in its own way.
         rejected: The worse answer, where there are two.
+        images: URIs of what is shown, in the order of `<image>` in the messages.
     """
 
     row_id: str
@@ -36,6 +37,7 @@ class ScoredRow:
     tools: list[dict[str, Any]] | None = None
     answer_message: dict[str, Any] | None = None
     rejected: dict[str, Any] | None = None
+    images: tuple[str, ...] = ()
 
     @property
     def reference(self) -> dict[str, Any]:
@@ -102,8 +104,14 @@ def _rows_of(folder: str) -> list[ScoredRow]:
             text = read_bytes(f"{folder}/files/{split}.jsonl").decode()
         except FileNotFoundError:
             continue
-        rows += [ScoredRow(split=split, **values) for values in map(json.loads, text.rstrip("\n").split("\n"))]
+        images = f"{folder}/files/{image_folder(split)}"
+        rows += [_row(split, values, images) for values in map(json.loads, text.rstrip("\n").split("\n"))]
     return rows
+
+
+def _row(split: Split, values: dict[str, Any], images: str) -> ScoredRow:
+    shown = tuple(f"{images}/{name}" for name in values.pop("images", ()))
+    return ScoredRow(split=split, images=shown, **values)
 
 
 def _role(row_id: str) -> Split:

@@ -8,18 +8,19 @@ from dataclasses import dataclass
 from typing import Any, Final, cast
 
 from dtx_tasks.errors import DataError
+from dtx_tasks.template.images import IMAGE, placed
 from dtx_tasks.template.table import TEMPLATES, Template
 
 Tokenizer = Any
 """A transformers PreTrainedTokenizer: not imported here, so that this stays light."""
 
 Message = dict[str, Any]
-"""`role` (system, user, assistant or tool), `content`, and for the assistant perhaps `tool_calls`; as in OpenAI's API."""
+"""`role` (system, user, assistant or tool), `content`, and for the assistant perhaps `tool_calls`; as in OpenAI's API. After `with_images` also `images`."""
 
 Span = tuple[int, int]
 """First character and the one behind the last."""
 
-PLACEHOLDERS: Final = ("<image>", "<video>", "<audio>")
+PLACEHOLDERS: Final = (IMAGE, "<video>", "<audio>")
 
 ASKS: Final = ("user", "tool")
 
@@ -95,10 +96,15 @@ def _check(tokenizer: Tokenizer, messages: list[Message], last: tuple[str, ...])
     if role not in last:
         raise DataError(f"The conversation ends with {role}.", f"The last message must be of: {', '.join(last)}.")
     name, template = template_of(tokenizer)
-    found = [word for word in PLACEHOLDERS if any(word in (message.get("content") or "") for message in messages)]
+    found = [word for word in PLACEHOLDERS if any(_stands_alone(word, message) for message in messages)]
     if template and template.is_vision and found:
         problem = f"The text holds {found[0]}, which stands for a file in the template {name}, and there is none."
         raise UnsuitableTemplateError(problem, "Write it in another way, or choose a template without pictures.")
+
+
+def _stands_alone(placeholder: str, message: Message) -> bool:
+    """Whether a placeholder is written for which there is no file."""
+    return placeholder in (message.get("content") or "") and not (placeholder == IMAGE and "images" in message)
 
 
 def _with_objects(messages: list[Message]) -> list[Message]:
@@ -131,13 +137,16 @@ def _render(tokenizer: Tokenizer, messages: list[Message], tools: list[dict[str,
     text = _text_of(tokenizer, tools)
     marked = bool(GENERATION.search(text))
     known = {**tokenizer.special_tokens_map, "add_generation_prompt": add_generation_prompt}
+    name, template = template_of(tokenizer)
+    front, messages = placed(messages, in_front=template is not None and template.are_images_in_front)
     try:
         # It says that it returns a text, and returns those of all conversations with the places of all answers.
         rendered: Any = render_jinja_template([messages], tools=cast("Any", tools), chat_template=text, return_assistant_tokens_mask=marked, **known)
     except (TemplateError, TypeError) as error:
-        problem = f"The template {template_of(tokenizer)[0]} cannot write this conversation: {error}."
+        problem = f"The template {name} cannot write this conversation: {error}."
         raise UnsuitableTemplateError(problem, "Correct the row, or choose another `template` of the LLM.") from None
-    return Rendered(rendered[0][0], tuple(rendered[1][0]) if marked else ())
+    answers = rendered[1][0] if marked else ()
+    return Rendered(front + rendered[0][0], tuple((len(front) + start, len(front) + end) for start, end in answers))
 
 
 def _by_prefixes(tokenizer: Tokenizer, messages: list[Message], tools: list[dict[str, Any]] | None, *, is_last_only: bool) -> Rendered:

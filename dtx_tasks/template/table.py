@@ -46,6 +46,8 @@ class Template:
         ends_once: The eos token stands behind the last answer only. Earlier answers have no end mark of their own, so nothing can be learned about where
             they end, and training on the whole text is refused.
         is_vision: Pictures and films can be part of a conversation; `<image>` and the like stand for them.
+        image: Around the tokens of an image; None where rows with images cannot be written.
+        are_images_in_front: Images stand before everything else, and not where `<image>` is written.
     """
 
     user: Around
@@ -62,6 +64,8 @@ class Template:
     replaces_eos: bool = False
     ends_once: bool = False
     is_vision: bool = False
+    image: Around | None = None
+    are_images_in_front: bool = False
 
     @property
     def end_mark(self) -> str | None:
@@ -87,7 +91,7 @@ _CHATML = Template(
 _CHATML_WITH_TOOLS = replace(_CHATML, tool=("<|im_start|>tool\n", "<|im_end|>\n"))
 _QWEN = replace(_CHATML, tool=("<|im_start|>user\n<tool_response>\n", "\n</tool_response><|im_end|>\n"), tool_style="qwen", replaces_eos=True)
 _VICUNA = Template(user=("USER: ", ""), header=" ASSISTANT:", default_system=_CURIOUS_USER)
-_LLAVA = replace(_VICUNA, is_vision=True)
+_LLAVA = replace(_VICUNA, is_vision=True, image=("", ""))
 _GLM4 = Template(
     user=("<|user|>\n", ""),
     header="<|assistant|>",
@@ -158,7 +162,7 @@ TEMPLATES: Final[dict[str, Template]] = {
     ),
     "llava": _LLAVA,
     "llava_next": _LLAVA,
-    "llava_next_video": _LLAVA,
+    "llava_next_video": replace(_LLAVA, image=None),
     "mistral": Template(
         user=("[INST] ", "[/INST]"),
         answer=(" ", EOS),
@@ -169,7 +173,7 @@ TEMPLATES: Final[dict[str, Template]] = {
         prefix=BOS,
         is_system_in_user=True,
     ),
-    "paligemma": Template(user=("", "\n"), prefix=BOS, is_system_in_user=True, is_vision=True),
+    "paligemma": Template(user=("", "\n"), prefix=BOS, is_system_in_user=True, is_vision=True, image=("", ""), are_images_in_front=True),
     "phi": Template(
         user=("<|user|>\n", "<|end|>\n"),
         header="<|assistant|>\n",
@@ -179,7 +183,7 @@ TEMPLATES: Final[dict[str, Template]] = {
         replaces_eos=True,
     ),
     "qwen": replace(_QWEN, default_system="You are Qwen, created by Alibaba Cloud. You are a helpful assistant."),
-    "qwen2_vl": replace(_QWEN, default_system="You are a helpful assistant.", is_vision=True),
+    "qwen2_vl": replace(_QWEN, default_system="You are a helpful assistant.", is_vision=True, image=("<|vision_start|>", "<|vision_end|>")),
     "vicuna": _VICUNA,
     "xverse": Template(user=("Human: ", "\n\n"), header="Assistant: "),
     "yi": _CHATML,

@@ -22,6 +22,7 @@ from transformers import AutoConfig, AutoTokenizer, PrinterCallback, set_seed
 from dtx_tasks.errors import DataError, DivergedError, PreemptedError, SpecError, TransientError
 from dtx_tasks.plan import with_rows
 from dtx_tasks.records import TRAIN_FILE, VALIDATION_FILE, Attempt, FetchedLLM, PreparedDataset
+from dtx_tasks.sight import copy_processor, load_sight
 from dtx_tasks.spec import REINFORCED
 from dtx_tasks.storage import bring, list_names, read_record, workplace
 from dtx_tasks.template import stop_token_ids
@@ -37,6 +38,7 @@ from dtx_tasks.train.outcome import Outcome
 from dtx_tasks.train.pace import SHARE_OF_A_STEP, Pause
 from dtx_tasks.train.padding import lays_end_to_end
 from dtx_tasks.train.progress import DivergenceGuard, KeepNewest, Progress, SaveByClock, StopRequest, any_rank
+from dtx_tasks.train.seeing import IMAGE_FILES, SeeingCollator
 from dtx_tasks.train.sharding import keep_digits, shard_on_cpu
 from dtx_tasks.train.stages import TRAINERS, rows_of_stage, stage_arguments
 
@@ -195,6 +197,7 @@ def train_job(job: FinetuneJob, resources: Resources, folder: JobFolder, attempt
     if folder.is_main:
         converted.save(folder.final)
         tokenizer.save_pretrained(folder.final)
+        copy_processor(folder.prepared_path / "tokenizer", folder.final)
         if values.stage != "rm":
             _stopping_as_learned(trainer.model.generation_config, tokenizer).save_pretrained(folder.final)
         (folder.final / "training_args.bin").unlink(missing_ok=True)
@@ -223,9 +226,10 @@ def _trainer(job: FinetuneJob, resources: Resources, folder: JobFolder, attempt:
     trainer_class, arguments_class = TRAINERS[values.stage]
     config = AutoConfig.from_pretrained(folder.llm_path)
     rows = rows_of_stage(Dataset.from_file(str(folder.prepared_path / TRAIN_FILE)), values)
-    end_to_end = values.stage in SUPERVISED and lays_end_to_end(config, values, rows, attempt.micro_batch_size)
+    sees = IMAGE_FILES in rows.column_names
+    end_to_end = values.stage in SUPERVISED and not sees and lays_end_to_end(config, values, rows, attempt.micro_batch_size)
     of_stage = stage_arguments(values, tokenizer.pad_token_id, end_to_end=end_to_end)
-    told = arguments_class(**{**_arguments(job, resources, folder, attempt.micro_batch_size), **of_stage})
+    told = arguments_class(**{**_arguments(job, resources, folder, attempt.micro_batch_size), **of_stage, **({"remove_unused_columns": False} if sees else {})})
     if resources.fsdp and told.use_cpu:
         shard_on_cpu()
     model = load_model(folder.llm_path, values, tokenizer.pad_token_id)
@@ -247,6 +251,7 @@ def _trainer(job: FinetuneJob, resources: Resources, folder: JobFolder, attempt:
         # The encoder first: Progress vouches for all that a checkpoint holds.
         callbacks=[KeepEncoder(), progress, newest, guard, *best, SaveByClock(values.save_minutes), stop],
         **({"reward_funcs": str(folder.reward_path)} if values.stage in REINFORCED else {}),
+        **({"data_collator": _seeing(folder, config.model_type, tokenizer)} if sees else {}),
     )
     # TRL packs rows when its trainer is made: only now it is known how many there are.
     told.max_steps = with_rows(job, len(trainer.train_dataset)).num_steps
@@ -257,6 +262,12 @@ def _trainer(job: FinetuneJob, resources: Resources, folder: JobFolder, attempt:
     if resources.fsdp:
         keep_digits(trainer)
     return trainer
+
+
+def _seeing(folder: JobFolder, architecture: str, tokenizer: Any) -> SeeingCollator:
+    sight = load_sight(folder.prepared_path / "tokenizer", architecture, tokenizer)
+    assert sight is not None
+    return SeeingCollator(tokenizer.pad_token_id, sight, folder.prepared_path)
 
 
 def _stopping_as_learned(base: GenerationConfig, tokenizer: Any) -> GenerationConfig:

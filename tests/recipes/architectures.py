@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText, AutoTokenizer
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForImageTextToText,
+    AutoTokenizer,
+    CLIPImageProcessor,
+    LlavaNextImageProcessor,
+    Qwen2VLImageProcessor,
+    SiglipImageProcessor,
+)
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 from dtx_tasks.fetch.made import make
@@ -102,11 +112,39 @@ def make_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     return AutoTokenizer.from_pretrained(folder)
 
 
-def make_tiny(architecture: str, tokenizer: PreTrainedTokenizerBase, folder: Path) -> Path:
+SEEN_BY: dict[str, Any] = {
+    "llava": CLIPImageProcessor(size={"shortest_edge": 28}, crop_size={"height": 28, "width": 28}),
+    "llava_next": LlavaNextImageProcessor(size={"shortest_edge": 28}, crop_size={"height": 28, "width": 28}, image_grid_pinpoints=NEXT["image_grid_pinpoints"]),
+    "paligemma": SiglipImageProcessor(size={"height": 28, "width": 28}, image_seq_length=4),
+    "qwen2_vl": Qwen2VLImageProcessor(min_pixels=28 * 28, max_pixels=56 * 56),
+}
+"""What makes pixels for the architectures that learn from images."""
+
+PATCHES = {"patch_size": 14, "vision_feature_select_strategy": "default", "num_additional_image_tokens": 1}
+"""What the processors of LLaVA count tokens by."""
+
+
+def make_seeing(architecture: str, folder: Path, **changes: Any) -> Path:
+    """Writes a model folder with a processor: the tokenizer has the tokens that stand for images."""
+    tokenizer = make_tokenizer(folder)
+    tokenizer.add_special_tokens({"extra_special_tokens": ["<image>", "<|image_pad|>", "<|vision_start|>", "<|vision_end|>"]})
+    if architecture == "paligemma":
+        # Its processor writes one in front of the question.
+        tokenizer.bos_token = "<|im_start|>"
+    token = "<|image_pad|>" if architecture == "qwen2_vl" else "<image>"
+    name = next(name for name in ("image_token_id", "image_token_index") if name in CONFIGS[architecture])
+    make_tiny(architecture, tokenizer, folder, **{name: tokenizer.convert_tokens_to_ids(token)}, **changes)
+    SEEN_BY[architecture].save_pretrained(folder)
+    if architecture.startswith("llava"):
+        (folder / "processor_config.json").write_text(json.dumps(PATCHES))
+    return folder
+
+
+def make_tiny(architecture: str, tokenizer: PreTrainedTokenizerBase, folder: Path, **changes: Any) -> Path:
     """Writes a model folder in Hugging Face layout."""
     torch.manual_seed(0)
     ends = {"bos_token_id": tokenizer.pad_token_id, "eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.pad_token_id}
-    config = AutoConfig.for_model(architecture, **{**CONFIGS, **PACKED_ONLY}[architecture])
+    config = AutoConfig.for_model(architecture, **{**{**CONFIGS, **PACKED_ONLY}[architecture], **changes})
     for part in {id(found): found for found in (config, config.get_text_config())}.values():
         part.update(ends)
     by = AutoModelForCausalLM if architecture in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES else AutoModelForImageTextToText

@@ -10,11 +10,13 @@ from dtx_tasks.cli.handover import hand_over
 from dtx_tasks.entrypoints.documents import read_plan, write_plan
 from dtx_tasks.entrypoints.planning import plan_document
 from dtx_tasks.entrypoints.resources import create_resource
+from dtx_tasks.errors import SpecError
+from dtx_tasks.records import ImageSource
 from dtx_tasks.resolve import Origin
 from dtx_tasks.settings import data_roots
 from dtx_tasks.spec import SpecDocument
 from dtx_tasks.storage import list_names, manifest
-from tests.builders import EXPERIMENT, FakeData, make_matrix, make_plan
+from tests.builders import EXPERIMENT, FakeData, make_dataset_source, make_experiment, make_matrix, make_plan
 
 PLAN = make_plan()
 
@@ -69,6 +71,16 @@ def test_rows_held_out_need_no_upload_of_their_own(tmp_path: Path) -> None:
     data = {"name": "d", "train": "a.jsonl", "validation": 0.1, "test": {"subset": "held"}}
     (dataset,) = handed(tmp_path, spec(datasets=[data]))["matrix"]["datasets"]
     assert (Path(dataset["train"]).read_text(), dataset["validation"], dataset["test"]) == ("rows", 0.1, {"subset": "held"})
+
+
+def test_rows_with_images_are_not_handed_over(tmp_path: Path) -> None:
+    """Alone they would name what is not there."""
+    image = ImageSource(written="a.png", path="/data/a.png", sha256="0" * 64, num_bytes=1)
+    source = make_dataset_source("rows")
+    seeing = source.model_copy(update={"files": {split: file.model_copy(update={"images": (image,)}) for split, file in source.files.items()}})
+    plan = make_plan(make_experiment(matrix=make_matrix(datasets=["rows"])), datasets={"rows": seeing})
+    with pytest.raises(SpecError, match=r"^rows: rows with images cannot be handed over yet: what they name would stay here\. Put rows and images into "):
+        hand_over(spec(), plan, tmp_path, str(tmp_path / "store"))
 
 
 def test_names_stay_names(tmp_path: Path) -> None:

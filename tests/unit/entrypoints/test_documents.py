@@ -8,10 +8,11 @@ import pytest
 from dtx_tasks.entrypoints.documents import note_run, read_plan, uris_of, write_plan
 from dtx_tasks.errors import SpecError
 from dtx_tasks.records import BaseDocument, Layout, Pack, PrepareDocument, RunReference, digest_of
-from dtx_tasks.resolve import Allowed, resolve_llm
-from dtx_tasks.spec import LLM
-from dtx_tasks.storage import digest_of_files, manifest, manifest_of, read_record
-from tests.builders import make_dataset_source, make_experiment, make_matrix, make_plan
+from dtx_tasks.resolve import Allowed, resolve_dataset, resolve_llm
+from dtx_tasks.resolve.files import ResolvedDataset
+from dtx_tasks.spec import LLM, Columns, Dataset
+from dtx_tasks.storage import digest_of_files, manifest, manifest_of, read_bytes, read_record
+from tests.builders import make_dataset_source, make_experiment, make_llm_source, make_matrix, make_plan
 
 PLAN = make_plan(make_experiment(name="识别", matrix=make_matrix(llms=["a", "b"])))
 
@@ -57,6 +58,22 @@ def test_adapter_is_handed_over_with_its_base(tmp_path: Path, bucket: str) -> No
     assert moved.base is not None
     assert all(uri.startswith(f"{bucket}/default/uploads/") for uri in (moved.source, moved.base))
     assert digest_of(["adapter", *(digest_of_files(manifest_of(uri)) for uri in (moved.source, moved.base))], 64) == moved.revision
+
+
+def test_images_go_with_their_rows(tmp_path: Path, bucket: str) -> None:
+    """Pods see no folder of the author's machine: each image is where its digest says, and the Dataset is the same."""
+    (tmp_path / "a.png").write_text("pixels")
+    (tmp_path / "rows.jsonl").write_text('{"instruction": "<image>?", "output": "b", "images": ["a.png"]}\n')
+    dataset = Dataset(name="rows", train="rows.jsonl", validation="rows.jsonl", columns=Columns(images="images"))
+    resolved = resolve_dataset(dataset, Allowed(tmp_path, None))
+    assert isinstance(resolved, ResolvedDataset)
+    llm = make_llm_source().model_copy(update={"kind": "made", "source": "made:tiny-test"})
+    plan = make_plan(make_experiment(matrix=make_matrix(datasets=["rows"])), llms={"base": llm}, datasets={"rows": resolved.source})
+    (moved,) = read_plan(write_plan(plan, bucket).plan).datasets
+    (image,) = moved.files["train"].images
+    assert image.path == f"{bucket}/default/uploads/images/{image.sha256}"
+    assert read_bytes(image.path) == b"pixels"
+    assert moved.digest == resolved.source.digest
 
 
 def test_missing_plan_is_told(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from dtx_tasks.plan.identity import job_id, scoring_id
-from dtx_tasks.records import PluginSource
+from dtx_tasks.records import DatasetSource, ImageSource, PluginSource
 from dtx_tasks.spec import Columns, Hyperparameters, Scoring
 from dtx_tasks.spec.effects import COUNTS_WITH
 from dtx_tasks.spec.hyperparameters import WITHOUT_EFFECT
@@ -171,6 +171,28 @@ def test_job_id_stays_with_the_rows_it_learns(change: dict[str, Any]) -> None:
 def test_prepared_id_changes_with_its_rows(change: dict[str, Any]) -> None:
     """Every split is prepared."""
     assert prepared_id(**change) != prepared_id()
+
+
+def shown(split: str, digest: str) -> DatasetSource:
+    """A Dataset of which one split shows an image."""
+    source = make_dataset_source(**ROWS)
+    image = ImageSource(written="a.png", path="/data/a.png", sha256=digest * 64, num_bytes=1)
+    return source.model_copy(update={"files": source.files | {split: source.files[split].model_copy(update={"images": (image,)})}})
+
+
+@pytest.mark.parametrize("split", ["train", "validation", "test"])
+def test_ids_change_with_the_images_that_they_are_of(split: str) -> None:
+    """By what they hold: those that are learned are of the job, the others of the scoring, all of what is prepared."""
+    jobs = [make_job(dataset=dataset) for dataset in (shown(split, "0"), shown(split, "1"))]
+    assert len({job.prepared_id for job in jobs}) == 2
+    assert (len({job.job_id for job in jobs}) == 2) is (split == "train")
+    assert (len({scoring_id(Scoring(), [shown(split, digest)]) for digest in "01"}) == 2) is (split != "train")
+
+
+def test_ids_of_models_that_see_are_those_with_a_processor() -> None:
+    """What earlier code made of them has none."""
+    jobs = [make_job(llm=make_llm_source().model_copy(update={"architecture": name})) for name in ("", "llama", "llava")]
+    assert len({job.job_id for job in jobs}) == len({job.prepared_id for job in jobs}) == 2
 
 
 def test_prepared_id_changes_with_tokenizer_template_and_length() -> None:

@@ -1,5 +1,6 @@
 """Everything that an experiment names, looked up."""
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -240,13 +241,77 @@ def test_what_cannot_be_trained_on_stops_the_plan(tmp_path: Path, changes: dict[
     assert any(line.startswith(f"the experiment: matrix.datasets[0]{told_of_it}") for line in told(tmp_path, matrix=make_matrix(datasets=[data, "rows"])))
 
 
-def test_rows_with_images_stop_the_plan(tmp_path: Path) -> None:
-    """They are checked and carried, and not trained on yet."""
-    FakeData(tmp_path).text("a.png", "")
+def seeing(folder: Path, architecture: str = "llava", template: str = "llava", **group: Any) -> dict[str, Any]:
+    """A matrix whose rows have images, for a model of an architecture."""
+    FakeData(folder).text("model/config.json", json.dumps({"model_type": architecture, "vision_config": {}}))
+    FakeData(folder).text("a.png", "pixels")
     turns = [{"from": "human", "value": "<image>?"}, {"from": "gpt", "value": "b"}]
-    path = FakeData(tmp_path).jsonl("d.jsonl", [{"conversations": turns, "images": ["a.png"]}])
-    (line,) = told(tmp_path, matrix=make_matrix(datasets=[{"name": "d", "train": str(path), "format": "sharegpt"}, "rows"]))
-    assert line.startswith("the experiment: matrix.datasets[0].columns: its rows have images, videos or audios, which cannot be trained on yet.")
+    path = FakeData(folder).jsonl("d.jsonl", [{"conversations": turns, "images": ["a.png"]}])
+    llm = {"name": "seeing", "source": str(folder / "model"), "template": template}
+    return make_matrix(llms=[llm], datasets=[{"name": "d", "train": str(path), "format": "sharegpt"}, "rows"], hyperparameters=[{"name": "g", **group}])
+
+
+def test_images_are_part_of_what_rows_are(tmp_path: Path) -> None:
+    """Each with its digest: another image under the same name is another Dataset."""
+    before = found(tmp_path, matrix=seeing(tmp_path)).datasets["d"]
+    (image,) = before.files["train"].images
+    assert (image.written, image.path, image.num_bytes) == ("a.png", str(tmp_path / "a.png"), 6)
+    matrix = seeing(tmp_path)
+    FakeData(tmp_path).text("a.png", "others")
+    after = found(tmp_path, matrix=matrix).datasets["d"]
+    assert before.files["train"].sha256 == after.files["train"].sha256
+    assert before.train_digest != after.train_digest
+
+
+@pytest.mark.parametrize(
+    ("changes", "told_of_it"),
+    [
+        ({"architecture": "qwen2", "template": "qwen"}, "a model of the architecture 'qwen2' does not learn from images. Choose one of: llava, "),
+        ({"architecture": "llava_next_video"}, "a model of the architecture 'llava_next_video' does not learn from images."),
+        ({"template": "vicuna"}, "its template vicuna has no place for images. Set `template` of the LLM to one of: llava, llava_next, paligemma, qwen2_vl."),
+        ({"finetuning_type": "ia3"}, "ia3 is not tested on images. Use finetuning_type: lora, or full."),
+        ({"packing": True}, "rows with images are not packed. Leave packing out."),
+        ({"architecture": "paligemma", "template": "paligemma", "train_on_prompt": True}, "and sees each word of them before it would learn it."),
+        ({"stage": "orpo"}, "orpo is not tested on models that see"),
+    ],
+)
+def test_who_cannot_learn_from_images_stops_the_plan(tmp_path: Path, changes: dict[str, Any], told_of_it: str) -> None:
+    """With the reason, and with what to change."""
+    assert told_of_it in told(tmp_path, matrix=seeing(tmp_path, **changes))[0]
+
+
+def test_weights_that_see_are_not_sharded(tmp_path: Path) -> None:
+    """A process without an image would wait for ever."""
+    (line,) = told(tmp_path, matrix=seeing(tmp_path), resources={"processes": 2, "deepspeed": "zero3"})
+    assert line.startswith("the experiment: resources: zero3 does not fit 'd', whose rows have images: ")
+
+
+@pytest.mark.parametrize(
+    ("row", "changes", "told_of_it"),
+    [
+        (
+            {"instruction": "<video>?", "output": "b", "v": ["a.mp4"]},
+            {"columns": {"videos": "v"}},
+            ".columns: its rows have videos, which cannot be trained on.",
+        ),
+        (
+            {"instruction": "<image>?", "output": "b", "i": ["https://example.org/a.png"]},
+            {"columns": {"images": "i"}},
+            ".columns: its rows have images that are elsewhere (got 'https://example.org/a.png'). Download them, and name the files.",
+        ),
+        (
+            {"instruction": "<image>?", "chosen": "b", "rejected": "c", "i": ["a.png"]},
+            {"columns": {"images": "i"}, "kind": "preferences"},
+            ".kind: its rows have images, and rows of the kind preferences cannot be trained on with images.",
+        ),
+    ],
+)
+def test_files_that_nothing_is_learned_from_stop_the_plan(tmp_path: Path, row: dict[str, Any], changes: dict[str, Any], told_of_it: str) -> None:
+    """They are checked and counted by `dtx dataset check` all the same."""
+    for name in ("a.mp4", "a.png"):
+        FakeData(tmp_path).text(name, "")
+    data = {"name": "d", "train": str(FakeData(tmp_path).jsonl("d.jsonl", [row])), **changes}
+    assert told(tmp_path, matrix=make_matrix(datasets=[data, "rows"]))[0].startswith(f"the experiment: matrix.datasets[0]{told_of_it}")
 
 
 @pytest.mark.parametrize("target", ["/etc/hostname", "/etc/no such file", "../../etc/hostname", "b.png"])

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from dtx_tasks.errors import DataError
-from dtx_tasks.template import TEMPLATES, UnsuitableTemplateError, encode, prompt_ids
+from dtx_tasks.template import TEMPLATES, UnsuitableTemplateError, encode, prompt_ids, with_images
 from tests.unit.template.tokenizers import calls, learned, make_tokenizer, says, text_of
 
 WEATHER: dict[str, Any] = {
@@ -172,6 +172,35 @@ def test_placeholder_of_a_file_is_refused_where_it_means_one(template: str, word
     with pytest.raises(UnsuitableTemplateError, match=rf"^The text holds {word}, which stands for a file in the template {template}, and there is none."):
         text(template, says(f"{word} What is this?", "A cat."))
     assert word in text("vicuna", says(f"{word} What is this?", "A cat."))
+
+
+@pytest.mark.parametrize(
+    ("template", "shown"),
+    [
+        ("llava", "USER: Is [A] like <image>? ASSISTANT:Yes.</s>USER: Ok ASSISTANT:Ho</s>"),
+        (
+            "qwen2_vl",
+            "<|im_start|>user\nIs [A] like <image>?<|im_end|>\n<|im_start|>assistant\nYes.<|im_end|>\n"
+            "<|im_start|>user\nOk<|im_end|>\n<|im_start|>assistant\nHo<|im_end|>\n",
+        ),
+        ("paligemma", "[A]<image><s>Is  like ?\nYes.</s>Ok\nHo</s>"),
+    ],
+)
+def test_images_stand_where_they_are_written(template: str, shown: str) -> None:
+    """PaliGemma's stand in front. What stands for one may be the very word; the answers are found behind it, and scoring asks the same."""
+    talk = with_images(says("Is <image> like <image>?", "Yes.", "Ok", "Ho"), ["[A]", "<image>"])
+    tokenizer = make_tokenizer(template)
+    encoded = encode(tokenizer, talk, cutoff_len=9999)
+    assert text_of(tokenizer, encoded).endswith(shown)
+    assert [answer.split("<")[0] for answer in learned(tokenizer, encoded)] == ["Yes.", "Ho"]
+    asked = prompt_ids(tokenizer, talk[:-1])
+    assert encoded.input_ids[: len(asked)] == asked
+
+
+def test_images_are_as_many_as_their_places() -> None:
+    """Or the row is refused."""
+    with pytest.raises(DataError, match=r"^1 images for 2 <image> in what is said\. Each image stands where <image> is written\.$"):
+        with_images(says("<image> <image>", "Ho"), ["[A]"])
 
 
 def test_roles_out_of_order_are_refused() -> None:

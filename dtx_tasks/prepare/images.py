@@ -1,0 +1,90 @@
+"""The images of a Dataset: copied beside the prepared rows, under the digest of what they hold."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from dtx_tasks.dataset import said_place
+from dtx_tasks.errors import DataError
+from dtx_tasks.prepare.encode import encoded_rows, num_trained_tokens
+from dtx_tasks.prepare.layouts import IDS, PreparedRow, RowLayout
+from dtx_tasks.sight import open_image
+from dtx_tasks.storage import bring_file, sha256_of
+from dtx_tasks.template import IGNORED_LABEL, with_images
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from pathlib import Path
+
+    from dtx_tasks.dataset import Row
+    from dtx_tasks.records import EncodeOptions, FileSource, ImageSource
+    from dtx_tasks.sight import Sight
+    from dtx_tasks.template.render import Tokenizer
+
+
+def with_kept_images(rows: Iterable[Row], file: FileSource, folder: Path) -> Iterator[Row]:
+    """Rows that name their images by digest, which are in a folder by then: wherever an image comes from, the row is the same.
+
+    Args:
+        rows: Of one split.
+        file: What the plan knows of their images.
+        folder: Where the images go.
+
+    Raises:
+        DataError: An image has changed since the plan was made.
+    """
+    known = {image.written: image for image in file.images}
+    for row in rows:
+        if not row.files:
+            yield row
+            continue
+        images = [known[path] for path in row.files["images"]]
+        for image in images:
+            _keep(image, folder, said_place(file.label, row.line))
+        yield replace(row, files={"images": [image.sha256 for image in images]})
+
+
+def _keep(image: ImageSource, folder: Path, place: str) -> None:
+    target = folder / image.sha256
+    if target.exists():
+        return
+    folder.mkdir(exist_ok=True)
+    try:
+        shutil.copyfile(bring_file(image.path, image.sha256), target)
+    except FileNotFoundError:
+        raise DataError(f"{place}: row: {image.written} is not there any more.", "Put it back, or start the experiment again.") from None
+    if sha256_of(target) != image.sha256:
+        raise DataError(f"{place}: row: {image.written} has changed since the experiment was planned.", "Start the experiment again.")
+
+
+def seen_layout(sight: Sight, folder: Path) -> RowLayout:
+    """How conversations with images lie in a PreparedDataset: tokens and labels, and the files of the images in their order.
+
+    Args:
+        sight: How the model takes in images.
+        folder: With the images of the split.
+    """
+
+    def encode(tokenizer: Tokenizer, rows: Sequence[Row], options: EncodeOptions) -> Iterator[PreparedRow]:
+        for row in rows:
+            yield _seen(tokenizer, row, options, sight, folder)
+
+    return RowLayout(pa.schema([("input_ids", IDS), ("labels", IDS), ("image_files", pa.list_(pa.string()))]), encode)
+
+
+def _seen(tokenizer: Tokenizer, row: Row, options: EncodeOptions, sight: Sight, folder: Path) -> PreparedRow:
+    names = row.files.get("images", [])
+    texts = sight.texts([open_image(folder / name) for name in names])
+    (encoded,) = encoded_rows(tokenizer, [replace(row, messages=with_images(row.messages, texts))], options)
+    wanted, left = sum(map(sight.num_tokens, texts)), sight.count(encoded.input_ids)
+    if left != wanted:
+        problem = f"its images take {wanted} tokens, of which {left} are left at a cutoff_len of {options.cutoff_len}."
+        raise DataError(problem, "Half an image cannot be seen: raise cutoff_len, or use smaller images.")
+    labels = sight.masked(encoded.input_ids, encoded.labels, IGNORED_LABEL)
+    files = [f"{folder.name}/{name}" for name in names]
+    num_learned = num_trained_tokens(replace(encoded, labels=labels))
+    return PreparedRow((encoded.input_ids, labels, files), len(labels), num_learned, encoded.is_truncated)
