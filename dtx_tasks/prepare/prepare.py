@@ -71,7 +71,8 @@ def _prepare(document: PrepareDocument, base: FetchedLLM, layout: Layout, held: 
     target = workplace(f"{folder}/partial")
     remove(str(target))
     target.mkdir()
-    tokenizer = AutoTokenizer.from_pretrained(bring(f"{layout.llm(document.llm.llm_id)}/files", base.files))
+    llm = bring(f"{layout.llm(document.llm.llm_id)}/files", base.files)
+    tokenizer = AutoTokenizer.from_pretrained(document.llm.adapter_in(llm) or llm)
     adapt(tokenizer, document.llm.template)
     tokenizer.save_pretrained(target / TOKENIZER_FOLDER)
 
