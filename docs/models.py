@@ -41,7 +41,8 @@ Another one is named by its address, `source: hf://OWNER/NAME@REVISION`, or by a
 NOTES = """
 ## Adapters
 
-The source may be an adapter, such as the `checkpoint` of a job here: a folder, or on S3, whose `adapter_config.json` names its base.
+The source may be an adapter, such as the `checkpoint` of a job here: a folder, or on S3, with its tokenizer in it, whose `adapter_config.json`
+names its base.
 
 ```yaml
 llms: [{name: tuned, source: s3://models/default/jobs/0123456789abcdef/checkpoint, adapter: continue}]
