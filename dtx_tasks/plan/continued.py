@@ -8,7 +8,7 @@ from dtx_tasks.plan.architectures import TARGETS
 
 if TYPE_CHECKING:
     from dtx_tasks.records import LLMSource
-    from dtx_tasks.spec import Hyperparameters
+    from dtx_tasks.spec import Hyperparameters, Resources
 
 MERGE = "`adapter: merge` of the LLM"
 
@@ -23,12 +23,13 @@ def continued(llm: LLMSource, values: Hyperparameters) -> Hyperparameters:
     return values.model_copy(update=llm.adapter) if llm.adapter else values
 
 
-def contradicted(llm: LLMSource, values: Hyperparameters) -> tuple[str, str] | None:
+def contradicted(llm: LLMSource, values: Hyperparameters, resources: Resources) -> tuple[str, str] | None:
     """Why a group does not train an adapter further, and what to change; None where it does, or where there is no adapter.
 
     Args:
         llm: What is started from.
         values: Of the group.
+        resources: What it runs on.
     """
     if llm.adapter is None:
         return None
@@ -36,6 +37,8 @@ def contradicted(llm: LLMSource, values: Hyperparameters) -> tuple[str, str] | N
         return f"its LoRA adapter is trained further, which {values.finetuning_type} does not", f"Use finetuning_type: lora, or {MERGE}."
     if values.stage == "rm" and not llm.is_reward:
         return "its adapter writes answers, and rm learns to rate them", f"Use {MERGE}."
+    if (llm.is_reward or llm.adapter["additional_target"]) and (resources.deepspeed == "zero3" or resources.fsdp):
+        return "its adapter has whole modules, and nobody has shown that they are read where weights are sharded", f"Use deepspeed: zero2, or {MERGE}."
     others = [f"{name}: {_shown(own)}" for name, own in llm.adapter.items() if _differs(name, own, llm, values)]
     if others:
         return f"the adapter that is trained further has {', '.join(others)}", f"Leave out what the group says of it, or use {MERGE}, which begins a new one."

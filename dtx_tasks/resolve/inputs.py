@@ -318,6 +318,6 @@ def _refuse_unsuited(lookup: _Lookup, llms: dict[str, LLMSource], groups: dict[s
             problem = f"{group!r} does not fit {llm!r}: it is a reward model, which rates answers and writes none, and {groups[group].stage} learns to write"
             lookup.mistakes.append(Mistake("", problem, "Start from a model that writes, or use stage: rm."))
             continue
-        reason = unsuited(llms[llm].architecture, groups[group]) or contradicted(llms[llm], groups[group])
+        reason = unsuited(llms[llm].architecture, groups[group]) or contradicted(llms[llm], groups[group], lookup.experiment.resources)
         if reason:
             lookup.mistakes.append(Mistake("", f"{group!r} does not fit {llm!r}: {reason[0]}", reason[1]))
