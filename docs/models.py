@@ -52,7 +52,6 @@ llms: [{name: tuned, source: s3://models/default/jobs/0123456789abcdef/checkpoin
 - `adapter: continue` trains this very adapter further, in every stage, by LoRA, DoRA, rsLoRA, LoRA+ or QLoRA. Its rank, scale, dropout and targets count:
   a group leaves them out or says the same, and is refused otherwise. The result is again one adapter on the same base.
 - Jobs are compared with what they begin from, the base with the given adapter; so do `dpo`, `kto`, `rloo` and `grpo` while they learn.
-- `adapter: continue` does not go with `deepspeed: zero3` or `fsdp: true`.
 - One of them is another model than the other, with jobs of its own; both may stand in one experiment under two names.
 - Adapters of other methods are merged; of learned tokens, neither.
 

@@ -37,8 +37,8 @@ def contradicted(llm: LLMSource, values: Hyperparameters, resources: Resources) 
         return f"its LoRA adapter is trained further, which {values.finetuning_type} does not", f"Use finetuning_type: lora, or {MERGE}."
     if values.stage == "rm" and not llm.is_reward:
         return "its adapter writes answers, and rm learns to rate them", f"Use {MERGE}."
-    if resources.deepspeed == "zero3" or resources.fsdp:
-        return "nobody has shown that a given adapter is read where weights are sharded", f"Use deepspeed: zero2, or {MERGE}."
+    if (llm.is_reward or llm.adapter["additional_target"]) and (resources.deepspeed == "zero3" or resources.fsdp):
+        return "its adapter has whole modules, and nobody has shown that they are read where weights are sharded", f"Use deepspeed: zero2, or {MERGE}."
     others = [f"{name}: {_shown(own)}" for name, own in llm.adapter.items() if _differs(name, own, llm, values)]
     if others:
         return f"the adapter that is trained further has {', '.join(others)}", f"Leave out what the group says of it, or use {MERGE}, which begins a new one."

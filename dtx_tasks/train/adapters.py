@@ -15,6 +15,7 @@ from peft import (
     PromptTuningConfig,
     TaskType,
 )
+from transformers.integrations import is_deepspeed_zero3_enabled
 
 from dtx_tasks.plan.identity import lora_alpha
 from dtx_tasks.pretrained import beside_language
@@ -52,7 +53,8 @@ def begin_adapter(model: PreTrainedModel, values: Hyperparameters, base: Path, g
     """
     if given is None:
         return model, _new_adapter(values, model, str(base))
-    learner = PeftModel.from_pretrained(model, given, is_trainable=True)
+    # Under ZeRO-3 the first step stops where the adapter is in fp32 and its base is not (DeepSpeed issue 8072): TRL does the same for new ones.
+    learner = PeftModel.from_pretrained(model, given, is_trainable=True, autocast_adapter_dtype=not is_deepspeed_zero3_enabled())
     learner.peft_config["default"].base_model_name_or_path = str(base)
     return learner, None
 

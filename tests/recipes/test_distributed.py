@@ -109,7 +109,7 @@ def given(world: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, st
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("strategy", ["ddp", "zero2"])
+@pytest.mark.parametrize("strategy", ["ddp", "zero2", "zero3", "fsdp"])
 def test_two_processes_train_a_given_adapter_further_as_one_does(world: Path, given: dict[str, str], needs_compiler: None, strategy: str) -> None:
     """From the same weights, in the same steps."""
     found = []

@@ -427,12 +427,12 @@ def test_group_that_contradicts_a_given_adapter_is_told(tmp_path: Path, group: d
 
 
 @pytest.mark.parametrize("resources", [{"deepspeed": "zero3"}, {"processes": 2, "fsdp": True}])
-def test_given_adapter_is_not_read_into_shards(tmp_path: Path, resources: dict[str, Any]) -> None:
-    """Merged, it is part of the base."""
-    llm, groups = given_adapter(tmp_path), {"hyperparameters": [{"name": "g"}]}
-    (line,) = told(tmp_path, matrix=make_matrix(llms=[llm], **groups), resources=resources)
+def test_whole_modules_of_a_given_adapter_are_not_sharded(tmp_path: Path, resources: dict[str, Any]) -> None:
+    """The low-rank ones may be beside sharded weights."""
+    groups: dict[str, Any] = {"hyperparameters": [{"name": "g"}]}
+    assert found(tmp_path, matrix=make_matrix(llms=[given_adapter(tmp_path)], **groups), resources=resources).llms["tuned"].adapter
+    (line,) = told(tmp_path, matrix=make_matrix(llms=[given_adapter(tmp_path, modules_to_save=["lm_head"])], **groups), resources=resources)
     assert line.endswith("where weights are sharded. Use deepspeed: zero2, or `adapter: merge` of the LLM.")
-    assert found(tmp_path, matrix=make_matrix(llms=[{**llm, "adapter": "merge"}], **groups), resources=resources).llms["tuned"].kind == "adapter"
 
 
 def test_all_linear_layers_are_told_from_some(tmp_path: Path) -> None:
