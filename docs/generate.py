@@ -101,7 +101,7 @@ def _part(part: type[SpecModel]) -> str:
 
 def _row(key: str, node: dict[str, Any], schema: dict[str, Any], is_required: bool) -> str:
     default = "**needed**" if is_required else f"`{node['default']}`" if _is_plain(node.get("default")) else ""
-    description = str(node.get("description", "")).replace("|", "\\|")
+    description = " ".join(str(node.get("description", "")).split()).replace("|", "\\|")
     return f"| `{key}` | {_type(node, schema)} | {default} | {description} |"
 
 

@@ -39,6 +39,22 @@ Another one is named by its address, `source: hf://OWNER/NAME@REVISION`, or by a
 """
 
 NOTES = """
+## Adapters
+
+The source may be an adapter, such as the `checkpoint` of a job here: a folder, or on S3, with its tokenizer in it, whose `adapter_config.json`
+names its base.
+
+```yaml
+llms: [{name: tuned, source: s3://models/default/jobs/0123456789abcdef/checkpoint, adapter: continue}]
+```
+
+- `adapter: merge`, the default, makes one model of both when it is fetched: any stage and method begins something new on it.
+- `adapter: continue` trains this very adapter further, in every stage, by LoRA, DoRA, rsLoRA, LoRA+ or QLoRA. Its rank, scale, dropout and targets count:
+  a group leaves them out or says the same, and is refused otherwise. The result is again one adapter on the same base.
+- Jobs are compared with what they begin from, the base with the given adapter; so do `dpo`, `kto`, `rloo` and `grpo` while they learn.
+- One of them is another model than the other, with jobs of its own; both may stand in one experiment under two names.
+- Adapters of other methods are merged; of learned tokens, neither.
+
 ## Architectures
 
 A tiny model of each takes two LoRA steps and two full ones in `tests/recipes/test_architectures.py`: the loss falls, and the checkpoint loads

@@ -28,6 +28,14 @@ the plan, the report and the model card show the difference.
 | group | extends | writes | for |
 | --- | --- | --- | --- |
 """
+FURTHER = """\
+## An adapter that is trained further
+
+`llms: [{name: tuned, source: FOLDER, adapter: continue}]` begins with the weights of a LoRA adapter in place of new ones: docs/models.md.
+Its `lora_rank`, `lora_alpha`, `lora_dropout`, `lora_target`, `additional_target`, `use_rslora` and `use_dora` count, and stand in the job's document;
+the learning rate and all else are the group's.
+
+"""
 STRATEGIES = """\
 ## Several processes
 
@@ -97,7 +105,7 @@ def page() -> str:
     reasons = list(dict.fromkeys(reason for stage in STAGES for method in METHODS if (reason := obstacle(stage, method))))
     notes = "".join(f"{number}. {reason}\n" for number, reason in enumerate(reasons, 1))
     rules = "".join(f"| `{rule.key}` | {_readable(rule.problem)} | {_readable(rule.remedy)} |\n" for rule in (*RULES, *RESOURCE_RULES))
-    return f"{HEAD}{_table(reasons)}\n{notes}\n{_methods()}\n{GROUPS_HEAD}{_groups()}\n{STRATEGIES}{SPEED}{RULES_HEAD}{rules}"
+    return f"{HEAD}{_table(reasons)}\n{notes}\n{_methods()}\n{GROUPS_HEAD}{_groups()}\n{FURTHER}{STRATEGIES}{SPEED}{RULES_HEAD}{rules}"
 
 
 def _table(reasons: list[str]) -> str:

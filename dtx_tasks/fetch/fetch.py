@@ -75,6 +75,8 @@ def _fetch(llm: LLMSource, folder: str, held: Claim) -> FetchedLLM:
         _download(llm, partial)
     elif llm.kind == "adapter":
         _merge(llm, partial)
+    elif llm.kind == "continued":
+        _lay_together(llm, partial)
     else:
         _copy(llm, partial)
     num_parameters = _num_parameters(partial)
@@ -126,16 +128,33 @@ def _remove_others(folder: Path, names: set[str]) -> None:
 
 
 def _merge(llm: LLMSource, folder: Path) -> None:
-    """Brings an adapter and its base to this machine, and makes one model of them."""
+    """Makes one model of an adapter and its base."""
     from dtx_tasks.fetch.merge import merge
 
+    adapter, base = _adapter_and_base(llm)
+    merge(adapter, base, folder)
+
+
+def _lay_together(llm: LLMSource, folder: Path) -> None:
+    """Copies a base as it is, and below it the adapter that is trained further."""
+    adapter, base = _adapter_and_base(llm)
+    place = llm.adapter_in(folder)
+    assert place is not None
+    copy_folder(base, str(folder))
+    # An earlier continuation has left its own there.
+    remove(str(place))
+    copy_folder(adapter, str(place))
+
+
+def _adapter_and_base(llm: LLMSource) -> tuple[Path, Path]:
+    """Both on this machine, as they were planned with."""
     assert llm.base is not None
     sources = (llm.source, llm.base)
     found = [manifest_of(source) for source in sources]
-    if digest_of(["adapter", *map(digest_of_files, found)], 64) != llm.revision:
+    if digest_of([llm.kind, *map(digest_of_files, found)], 64) != llm.revision:
         raise DataError(f"{llm.source} or its base has changed since the experiment was planned.", "Start the experiment again.")
     adapter, base = (bring(source, files) for source, files in zip(sources, found, strict=True))
-    merge(adapter, base, folder)
+    return adapter, base
 
 
 def _make(recipe: str, folder: Path) -> None:

@@ -6,6 +6,7 @@ from itertools import product
 from typing import TYPE_CHECKING, NamedTuple
 
 from dtx_tasks.errors import Mistake, SpecError
+from dtx_tasks.plan.continued import continued
 from dtx_tasks.plan.fit import unfit
 from dtx_tasks.plan.identity import encode_options, job_id, plan_id, prepared_id, scoring_id
 from dtx_tasks.plan.steps import amount_of, num_steps
@@ -132,7 +133,8 @@ def _named(grid: list[Cell]) -> list[tuple[Cell, str]]:
 
 def _job(named: tuple[Cell, str], inputs: ResolvedInputs) -> FinetuneJob:
     cell, name = named
-    llm, dataset, values = inputs.llms[cell.llm], inputs.datasets[cell.dataset], inputs.groups[cell.hyperparameters]
+    llm, dataset = inputs.llms[cell.llm], inputs.datasets[cell.dataset]
+    values = continued(llm, inputs.groups[cell.hyperparameters])
     amount, reward = amount_of(dataset, values), inputs.rewards.get(cell.hyperparameters)
     steps = num_steps(values, amount.num_rows)
     return FinetuneJob(

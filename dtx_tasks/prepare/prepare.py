@@ -74,7 +74,7 @@ def _prepare(document: PrepareDocument, base: FetchedLLM, layout: Layout, held: 
     remove(str(target))
     target.mkdir()
     llm_path = bring(f"{layout.llm(document.llm.llm_id)}/files", base.files)
-    tokenizer = AutoTokenizer.from_pretrained(llm_path)
+    tokenizer = AutoTokenizer.from_pretrained(document.llm.adapter_in(llm_path) or llm_path)
     adapt(tokenizer, document.llm.template)
     tokenizer.save_pretrained(target / TOKENIZER_FOLDER)
     copy_processor(llm_path, target / TOKENIZER_FOLDER)

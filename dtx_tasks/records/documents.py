@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Literal
 
 from dtx_tasks.records.base import Record, digest_of
@@ -33,11 +34,14 @@ class LLMSource(Record):
     name: str
     llm_id: str
     """Content hash of the source and its revision."""
-    kind: Literal["local", "adapter", "made", "hub"]
+    kind: Literal["local", "adapter", "continued", "made", "hub"]
+    """`adapter` is merged into its base when it is fetched, `continued` lies beside it and is trained further."""
     source: str
     """The folder, the address on the hub with its commit, or the recipe of a made model."""
     base: str | None = None
-    """The folder that an adapter is merged into when it is fetched."""
+    """The folder with the base of an adapter."""
+    adapter: dict[str, Any] | None = None
+    """The hyperparameters of an adapter that is trained further; None where there is none."""
     revision: str
     """Digest of the folder's files, the commit on the hub, or the recipe's version."""
     template: str
@@ -47,6 +51,10 @@ class LLMSource(Record):
     """Whether it rates answers, in place of writing them."""
     num_bytes: int
     """Size of the folder; 0 for a model that is not made yet."""
+
+    def adapter_in(self, files: Path) -> Path | None:
+        """The adapter that is trained further, in a folder that was fetched; None where there is none."""
+        return files / "adapter" if self.kind == "continued" else None
 
 
 class FileEntry(Record):

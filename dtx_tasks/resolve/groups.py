@@ -79,16 +79,6 @@ def _named(chain: list[HyperparameterGroup]) -> dict[str, object]:
     return {name: value for link in reversed(chain) for name, value in link.own_values().items()}
 
 
-def val_size_of(group: HyperparameterGroup, known: Mapping[str, HyperparameterGroup]) -> int | float | None:
-    """What a group says of the size of the validation split, or the nearest that it extends.
-
-    Args:
-        group: The group.
-        known: Every group, by name.
-    """
-    return namer_of("val_size", group, known).val_size
-
-
 def _refused(named: dict[str, object]) -> Mistake | None:
     values = Hyperparameters.model_validate(named)
     idle = next(iter(idle_mistakes(values, named.keys())), None)

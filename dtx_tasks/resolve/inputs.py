@@ -13,11 +13,13 @@ from dtx_tasks.dataset import leaked_rows
 from dtx_tasks.errors import Mistake, SpecError, nearest
 from dtx_tasks.plan import Case, ResolvedInputs, advice, broken_resources, broken_rules, cells
 from dtx_tasks.plan.architectures import blind, unsuited
+from dtx_tasks.plan.continued import contradicted
 from dtx_tasks.records import Layout, ResourceVersion
 from dtx_tasks.resolve.files import Allowed, resolve_dataset
-from dtx_tasks.resolve.groups import chain_of, difference_of, merged_values, namer_of, val_size_of
+from dtx_tasks.resolve.groups import chain_of, difference_of, merged_values, namer_of
 from dtx_tasks.resolve.leakage import near_leakage
 from dtx_tasks.resolve.llm import resolve_llm
+from dtx_tasks.resolve.moved import MOVED, Moved, Number
 from dtx_tasks.resolve.own import OwnFiles, files_of
 from dtx_tasks.resolve.plugins import names_of_parameters, with_parameters
 from dtx_tasks.resolve.references import Referred, referred
@@ -60,8 +62,6 @@ class _Lookup:
     differences: dict[str, Difference] = field(default_factory=dict)
     versions: dict[ResourceVersion, None] = field(default_factory=dict)
     """In the order in which they were found, each once."""
-    val_sizes: dict[str, tuple[str, int | float | None]] = field(default_factory=dict)
-    """By group where it is named first, and what it says of the validation split."""
     notes: list[str] = field(default_factory=list)
 
     def definitions(self, kind: type[Resource], referred: Referred, bundled: Mapping[str, Resource]) -> Iterator[tuple[str, str, Resource]]:
@@ -124,11 +124,12 @@ def resolve(experiment: FinetuneExperiment, catalog: Catalog, origin: Origin) ->
         SpecError: With every mistake: unknown names, files that are missing or out of bounds.
     """
     lookup = _Lookup(experiment, catalog, origin)
-    validation = _validation(lookup)
-    llms, found, groups = dict(_llms(lookup)), dict(_datasets(lookup, validation)), dict(_groups(lookup))
+    moved = dict(_moved(lookup))
+    llms, found, groups = dict(_llms(lookup)), dict(_datasets(lookup, moved)), dict(_groups(lookup))
     datasets = {name: dataset.source for name, dataset in found.items()}
     inputs = {"llms": llms, "datasets": datasets, "groups": groups, "scoring": _scoring(lookup), "num_leaked_rows": _leakage(lookup, found)}
-    _refuse_unscorable(lookup, datasets)
+    if "val_size" not in moved:
+        _refuse_unscorable(lookup, datasets)
     lookup.mistakes += broken_resources(experiment.resources)
     _refuse_uneven(lookup, groups)
     _refuse_endless(lookup, llms, groups)
@@ -164,14 +165,15 @@ def _llms(lookup: _Lookup) -> Iterator[tuple[str, LLMSource]]:
             yield name, found
 
 
-def _datasets(lookup: _Lookup, validation: int | float | None) -> Iterator[tuple[str, ResolvedDataset]]:
-    """Every Dataset; `validation` is what the hyperparameters ask to be held out of each."""
+def _datasets(lookup: _Lookup, moved: Mapping[str, Number | None]) -> Iterator[tuple[str, ResolvedDataset]]:
+    """Every Dataset, with what is moved to it from the hyperparameters."""
     for path, name, dataset in lookup.definitions(Dataset, referred(lookup.experiment, "Dataset"), lookup.catalog.datasets):
+        validation = moved.get("val_size")
         if validation is not None and dataset.validation is not None:
             problem = f"{name!r} has a validation split of its own, and the hyperparameters hold another one out of it: val_size {validation}"
             lookup.mistakes.append(Mistake(path, problem, "Remove val_size from the hyperparameters, or `validation` from the Dataset."))
             continue
-        found = _dataset(lookup, dataset, validation)
+        found = _dataset(lookup, dataset, moved)
         if isinstance(found, list):
             lookup.mistakes += [Mistake(f"{path}{mistake.key_path}", mistake.problem, mistake.remedy) for mistake in found]
         else:
@@ -181,33 +183,44 @@ def _datasets(lookup: _Lookup, validation: int | float | None) -> Iterator[tuple
             yield name, found
 
 
-def _dataset(lookup: _Lookup, dataset: Dataset, validation: int | float | None) -> ResolvedDataset | list[Mistake]:
+def _dataset(lookup: _Lookup, dataset: Dataset, moved: Mapping[str, Number | None]) -> ResolvedDataset | list[Mistake]:
     told = with_parameters(dataset, lookup.catalog.parameters)
     if isinstance(told, list):
         return told
-    split = told if validation is None else told.model_copy(update={"validation": validation})
+    changed = told.model_copy(update={key.of_dataset: key.beside(getattr(told, key.of_dataset), value) for key in MOVED if (value := moved.get(key.of_group))})
     own = lookup.own(DATASETS, dataset)
-    return own.dataset(split) if own else resolve_dataset(split, lookup.allowed(DATASETS, dataset))
+    return own.dataset(changed) if own else resolve_dataset(changed, lookup.allowed(DATASETS, dataset))
 
 
-def _validation(lookup: _Lookup) -> int | float | None:
-    """What the hyperparameters hold out of every Dataset to validate on: all of them the same, or nothing."""
-    known = _known_groups(lookup)
+def _moved(lookup: _Lookup) -> Iterator[tuple[str, Number | None]]:
+    """What the hyperparameters say of every Dataset: all groups the same, or nothing, or a mistake, of which no value is left."""
+    known, groups = _known_groups(lookup), dict[str, tuple[str, HyperparameterGroup]]()
     for path, item in referred(lookup.experiment, "HyperparameterGroup"):
         group = item if isinstance(item, HyperparameterGroup) else known.get(str(item))
         if group:
-            lookup.val_sizes.setdefault(group.name, (path, val_size_of(group, known)))
-    wanted = {size for _, size in lookup.val_sizes.values()}
-    if len(wanted) > 1:
-        said = ", ".join(f"{name!r} {'none' if size is None else size}" for name, (_, size) in lookup.val_sizes.items())
-        path = next(path for path, size in lookup.val_sizes.values() if size is not None)
-        remedy = "Jobs are compared on the same rows: give every group the same, or write it as `validation` of the Dataset."
-        lookup.mistakes.append(Mistake(f"{path}.val_size", f"differs among the hyperparameter groups: {said}", remedy))
+            groups.setdefault(group.name, (path, group))
+    for key in MOVED:
+        said = {name: (path, getattr(namer_of(key.of_group, group, known), key.of_group)) for name, (path, group) in groups.items()}
+        wanted = {value for _, value in said.values()} - {None}
+        if wanted:
+            yield key.of_group, _agreed(lookup, key, said)
+
+
+def _agreed(lookup: _Lookup, key: Moved, said: Mapping[str, tuple[str, Number | None]]) -> Number | None:
+    """What all groups say, which is noted; or None, and a mistake.
+
+    Args:
+        lookup: Where both are put.
+        key: Of what.
+        said: By name of a group where it is named first, and what it says; one of them at least says something.
+    """
+    path, value = next((path, value) for path, value in said.values() if value is not None)
+    if any(other != value for _, other in said.values()):
+        all_of_them = ", ".join(f"{name!r} {'none' if value is None else value}" for name, (_, value) in said.items())
+        lookup.mistakes.append(Mistake(f"{path}.{key.of_group}", f"differs among the hyperparameter groups: {all_of_them}", key.remedy))
         return None
-    size = next(iter(wanted), None)
-    if size is not None:
-        lookup.notes.append(f"val_size {size} of the hyperparameters is moved to the Datasets: each holds it out as its validation split")
-    return size
+    lookup.notes.append(f"{key.of_group} {value} of the hyperparameters is moved to the Datasets: {key.note}")
+    return value
 
 
 def _known_groups(lookup: _Lookup) -> Mapping[str, HyperparameterGroup]:
@@ -272,8 +285,7 @@ def _leakage(lookup: _Lookup, datasets: dict[str, ResolvedDataset]) -> int:
 
 
 def _refuse_unscorable(lookup: _Lookup, datasets: dict[str, DatasetSource]) -> None:
-    is_held_out = any(size for _, size in lookup.val_sizes.values())
-    if datasets and not is_held_out and not any(len(dataset.files) > 1 for dataset in datasets.values()):
+    if datasets and not any(len(dataset.files) > 1 for dataset in datasets.values()):
         remedy = "Give at least one Dataset a `validation` or a `test` file."
         lookup.mistakes.append(Mistake("scoring", "there is no row to score on: every Dataset has only a train split", remedy))
 
@@ -299,7 +311,7 @@ def _refuse_endless(lookup: _Lookup, llms: dict[str, LLMSource], groups: dict[st
 
 
 def _refuse_unsuited(lookup: _Lookup, llms: dict[str, LLMSource], groups: dict[str, Hyperparameters]) -> None:
-    """What a model cannot do, by its head or by its architecture."""
+    """What a model cannot do, by its head, its architecture, or the adapter that is trained further."""
     if lookup.mistakes:
         return
     for llm, group in dict.fromkeys((cell.llm, cell.hyperparameters) for cell in cells(lookup.experiment)):
@@ -307,7 +319,7 @@ def _refuse_unsuited(lookup: _Lookup, llms: dict[str, LLMSource], groups: dict[s
             problem = f"{group!r} does not fit {llm!r}: it is a reward model, which rates answers and writes none, and {groups[group].stage} learns to write"
             lookup.mistakes.append(Mistake("", problem, "Start from a model that writes, or use stage: rm."))
             continue
-        reason = unsuited(llms[llm].architecture, groups[group])
+        reason = unsuited(llms[llm].architecture, groups[group]) or contradicted(llms[llm], groups[group], lookup.experiment.resources)
         if reason:
             lookup.mistakes.append(Mistake("", f"{group!r} does not fit {llm!r}: {reason[0]}", reason[1]))
 

@@ -11,6 +11,7 @@ from dtx_tasks.catalog.recipes import MADE_MODELS
 from dtx_tasks.errors import Mistake, nearest
 from dtx_tasks.plan.architectures import unknown, unloadable
 from dtx_tasks.records import LLMSource, digest_of
+from dtx_tasks.resolve.adapter import RATES, continued_values
 from dtx_tasks.storage import DownloadError, bring_model, digest_of_files, is_hub_model, is_remote, look_up_model, manifest, manifest_of, read_bytes
 
 if TYPE_CHECKING:
@@ -24,9 +25,7 @@ CONFIG = "config.json"
 OF_TOKENS = ("PROMPT_TUNING", "PREFIX_TUNING", "P_TUNING")
 """PEFT's names of methods whose adapters are tokens: there is nothing to merge."""
 
-
-RATES = "SEQ_CLS"
-"""PEFT's name of the task of an adapter that rates answers."""
+Kind = Literal["local", "adapter", "continued", "made", "hub"]
 
 
 class _Found(NamedTuple):
@@ -50,9 +49,16 @@ def resolve_llm(llm: LLM, allowed: Allowed) -> LLMSource | Mistake:
     if refused:
         return refused
     found = _resolved(llm, allowed)
-    if isinstance(found, LLMSource) and llm.architecture not in (None, found.architecture):
+    return found if isinstance(found, Mistake) else _denied(llm, found) or found
+
+
+def _denied(llm: LLM, found: LLMSource) -> Mistake | None:
+    """What was written of a model that its files do not bear out."""
+    if llm.architecture not in (None, found.architecture):
         return Mistake(".architecture", f"is not that of the model (got {llm.architecture!r})", f"Its {CONFIG} says {found.architecture!r}.")
-    return found
+    if "adapter" in llm.model_fields_set and found.base is None:
+        return Mistake(".adapter", f"is of a source that is an adapter, and this is a model (got {llm.adapter!r})", "Leave it out.")
+    return None
 
 
 def _resolved(llm: LLM, allowed: Allowed) -> LLMSource | Mistake:
@@ -66,7 +72,7 @@ def _resolved(llm: LLM, allowed: Allowed) -> LLMSource | Mistake:
     found = _find(llm.source, allowed)
     if isinstance(found, Mistake):
         return found
-    return _merged(llm, found, allowed) if found.has(ADAPTER) else _of_folder(llm, found)
+    return _of_adapter(llm, found, allowed) if found.has(ADAPTER) else _of_folder(llm, found)
 
 
 def _of_folder(llm: LLM, found: _Found) -> LLMSource | Mistake:
@@ -144,14 +150,30 @@ def _told(mistake: Mistake) -> Mistake:
     return Mistake(".source", mistake.problem, mistake.remedy)
 
 
-def _merged(llm: LLM, adapter: _Found, allowed: Allowed) -> LLMSource | Mistake:
-    """An adapter, such as a checkpoint of ours: it is merged into its base when it is fetched."""
+def _of_adapter(llm: LLM, adapter: _Found, allowed: Allowed) -> LLMSource | Mistake:
+    """An adapter, such as a checkpoint of ours, and its base."""
     config = _json_of(read_bytes(f"{adapter.source}/{ADAPTER}"), ADAPTER, llm)
     if isinstance(config, Mistake):
         return config
     if config.get("peft_type") in OF_TOKENS:
         return Mistake(".source", f"is an adapter of learned tokens, which no base can take up (got {llm.source!r})", "Start from its base.")
-    written = str(config.get("base_model_name_or_path") or "")
+    continued = continued_values(config) if llm.adapter == "continue" else None
+    if isinstance(continued, Mistake):
+        return continued
+    found = _base_of(config, llm, allowed)
+    if isinstance(found, Mistake):
+        return found
+    base, of_base = found
+    kind: Kind = "adapter" if continued is None else "continued"
+    revision = digest_of([kind, digest_of_files(adapter.files), digest_of_files(base.files)], 64)
+    source = _llm_source(llm, kind, adapter.source, revision, adapter.num_bytes + base.num_bytes, of_base)
+    is_reward = config.get("task_type") == RATES or _rates(of_base)
+    return source.model_copy(update={"base": base.source, "adapter": continued, "is_reward": is_reward})
+
+
+def _base_of(adapter: dict[str, Any], llm: LLM, allowed: Allowed) -> tuple[_Found, dict[str, Any]] | Mistake:
+    """The base that an adapter names, and what its config.json says."""
+    written = str(adapter.get("base_model_name_or_path") or "")
     base = _find(written, allowed) if written else Mistake(".source", "is an adapter that does not name its base", f"Name it in {ADAPTER}.")
     if isinstance(base, Mistake):
         return Mistake(".source", f"is an adapter, and its base {base.problem}", f"{ADAPTER} names it. {base.remedy}")
@@ -159,15 +181,11 @@ def _merged(llm: LLM, adapter: _Found, allowed: Allowed) -> LLMSource | Mistake:
         return Mistake(
             ".source", f"is an adapter, and its base is not a model in Hugging Face layout (got {written!r})", f"There is no {CONFIG} in {base.source}."
         )
-    of_base = _config_of(read_bytes(f"{base.source}/{CONFIG}"), llm)
-    if isinstance(of_base, Mistake):
-        return of_base
-    revision = digest_of(["adapter", digest_of_files(adapter.files), digest_of_files(base.files)], 64)
-    found = _llm_source(llm, "adapter", adapter.source, revision, adapter.num_bytes + base.num_bytes, of_base)
-    return found.model_copy(update={"base": base.source, "is_reward": config.get("task_type") == RATES or _rates(of_base)})
+    config = _config_of(read_bytes(f"{base.source}/{CONFIG}"), llm)
+    return config if isinstance(config, Mistake) else (base, config)
 
 
-def _llm_source(llm: LLM, kind: Literal["local", "adapter", "made", "hub"], source: str, revision: str, num_bytes: int, config: dict[str, Any]) -> LLMSource:
+def _llm_source(llm: LLM, kind: Kind, source: str, revision: str, num_bytes: int, config: dict[str, Any]) -> LLMSource:
     return LLMSource(
         name=llm.name,
         llm_id=digest_of(["llm", kind, revision, llm.template]),

@@ -58,7 +58,7 @@ def score_job(job: FinetuneJob, scoring: ScoringDocument, layout: Layout, owner:
 
 
 def score_base(document: BaseDocument, layout: Layout, owner: str) -> ScoreCards:
-    """Scores a base LLM as it is, with the template that its jobs are trained with.
+    """Scores a base LLM as it is, with the adapter that its jobs train further and the template that they are trained with.
 
     Raises:
         ClaimedError: Another process is scoring it.
@@ -73,7 +73,8 @@ def score_base(document: BaseDocument, layout: Layout, owner: str) -> ScoreCards
 
     def load() -> Loaded:
         tokenizer = bring(f"{layout.prepared(prepared.prepared_id)}/files", prepared.files) / "tokenizer"
-        return load_checkpoint(bring(f"{folder}/files", base.files), tokenizer, as_reward=is_rewarded(document.scoring.scoring))
+        model = bring(f"{folder}/files", base.files)
+        return load_checkpoint(model, tokenizer, document.llm.adapter_in(model), as_reward=is_rewarded(document.scoring.scoring))
 
     return _score(document.llm.llm_id, base.digest, document.scoring, layout, owner, load)
 

@@ -2,7 +2,19 @@
 
 from dtx_tasks.spec.dataset import HELD_OUT, SPLITS, Columns, Dataset, Format, Kind, Plugin, PluginParameters, Split, Subset, Tags
 from dtx_tasks.spec.dump import dump_text
-from dtx_tasks.spec.effects import ADAPTERS, INSIDE_BACKWARD, PROJECTED, PROMPTS, REINFORCED, fixed_rows, follows_validation, idle, idle_mistakes, rows_compared
+from dtx_tasks.spec.effects import (
+    ADAPTERS,
+    INSIDE_BACKWARD,
+    OF_ADAPTERS,
+    PROJECTED,
+    PROMPTS,
+    REINFORCED,
+    fixed_rows,
+    follows_validation,
+    idle,
+    idle_mistakes,
+    rows_compared,
+)
 from dtx_tasks.spec.experiment import Combination, FinetuneExperiment, JobEntry, Matrix, Resources, Selection, TeamName
 from dtx_tasks.spec.family import Family, Member
 from dtx_tasks.spec.hyperparameters import HyperparameterGroup, Hyperparameters
@@ -21,6 +33,7 @@ __all__ = [
     "LLM",
     "LOWER_IS_BETTER",
     "MEDIA",
+    "OF_ADAPTERS",
     "OPTIONAL",
     "OWN_COLUMNS",
     "OWN_TAGS",

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 ADAPTERS = ("lora", "ia3", "prompt_tuning", "prefix_tuning", "p_tuning")
 """Methods that leave the base as it is and learn something small beside it."""
 
+OF_ADAPTERS = ("lora_rank", "lora_alpha", "lora_dropout", "lora_target", "additional_target", "use_rslora", "use_dora", "init_lora_weights")
+"""What a LoRA adapter is, once it is begun."""
+
 PROMPTS = ("prompt_tuning", "prefix_tuning", "p_tuning")
 """Adapters that are tokens in front of the text."""
 
@@ -57,11 +60,7 @@ def fixed_rows(values: Hyperparameters) -> int | None:
 Conditions = dict[str, tuple[Any, ...]]
 
 COUNTS_WITH: dict[str, Conditions] = {
-    **{
-        name: {"finetuning_type": ("lora",)}
-        for name in ("lora_rank", "lora_alpha", "lora_dropout", "lora_target", "use_rslora", "use_dora", "init_lora_weights", "loraplus_lr_ratio")
-    },
-    "additional_target": {"finetuning_type": ("lora",)},
+    **{name: {"finetuning_type": ("lora",)} for name in (*OF_ADAPTERS, "loraplus_lr_ratio")},
     "pissa_iter": {"finetuning_type": ("lora",), "init_lora_weights": ("pissa",)},
     **{name: {"finetuning_type": ("freeze",)} for name in ("freeze_trainable_layers", "freeze_trainable_modules", "freeze_extra_modules")},
     "num_virtual_tokens": {"finetuning_type": PROMPTS},

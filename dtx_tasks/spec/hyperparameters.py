@@ -273,6 +273,9 @@ class HyperparameterGroup(Hyperparameters):
     val_size: ValidationSize | None = None
     """A share (0.1) or a number (200) of rows to validate on: the same in all groups, and moved to `validation` of their Datasets. 验证集比例"""
 
+    max_samples: Count | None = None
+    """Use at most the first so many rows of each train split: the same in all groups, and moved to `max_samples` of their Datasets. 最大样本数"""
+
     def own_values(self) -> dict[str, object]:
         """What this group itself names, without what it extends."""
         return {key: getattr(self, key) for key in Hyperparameters.model_fields if key in self.model_fields_set}

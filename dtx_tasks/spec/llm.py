@@ -63,5 +63,9 @@ class LLM(SpecModel):
     template: Annotated[Template, BeforeValidator(_by_its_name)] = "tokenizer"
     """How a conversation becomes text: `tokenizer` is the model's own chat template, docs/templates.md lists the others; `-` is `default`. 对话模板"""
 
+    adapter: Literal["merge", "continue"] = "merge"
+    """Where the source is an adapter: `merge` makes one model of it and its base, on which training begins something new;
+    `continue` trains this very adapter further (LoRA alone). 适配器用法"""
+
     architecture: Annotated[str, Field(min_length=1)] | None = None
     """What its config.json calls `model_type`; the file says it by itself, and must say the same. 模型结构"""

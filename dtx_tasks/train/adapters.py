@@ -9,19 +9,26 @@ from peft import (
     IA3Config,
     LoraConfig,
     PeftConfig,
+    PeftModel,
     PrefixTuningConfig,
     PromptEncoderConfig,
     PromptTuningConfig,
     TaskType,
 )
+from transformers.integrations import is_deepspeed_zero3_enabled
 
 from dtx_tasks.plan.identity import lora_alpha
 from dtx_tasks.pretrained import beside_language
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from transformers import PreTrainedModel
 
     from dtx_tasks.spec import Hyperparameters
+
+REFERENCE = "ref"
+"""TRL's name of an adapter as it was given (1.16)."""
 
 PromptConfig = PromptTuningConfig | PrefixTuningConfig | PromptEncoderConfig
 
@@ -32,14 +39,33 @@ PROMPT_METHODS: dict[str, type[PromptConfig]] = {
 }
 
 
-def adapter_config(values: Hyperparameters, model: PreTrainedModel, base: str) -> PeftConfig | None:
-    """The adapter that a job learns; None where it learns weights of the base itself.
+def begin_adapter(model: PreTrainedModel, values: Hyperparameters, base: Path, given: Path | None) -> tuple[PreTrainedModel | PeftModel, PeftConfig | None]:
+    """What a job learns: a given adapter, a new one, or weights of the base itself.
 
     Args:
+        model: What the adapter is put on.
         values: Which method, and how.
-        model: What it is put on.
         base: What the adapter calls its base.
+        given: The adapter that is trained further; None where there is none.
+
+    Returns:
+        The model with the given adapter, or as it was; and the adapter that it is still to get.
     """
+    if given is None:
+        return model, _new_adapter(values, model, str(base))
+    # Under ZeRO-3 the first step stops where the adapter is in fp32 and its base is not (DeepSpeed issue 8072): TRL does the same for new ones.
+    learner = PeftModel.from_pretrained(model, given, is_trainable=True, autocast_adapter_dtype=not is_deepspeed_zero3_enabled())
+    learner.peft_config["default"].base_model_name_or_path = str(base)
+    return learner, None
+
+
+def drop_reference(model: Any) -> None:
+    """Removes TRL's copy of a given adapter, when there is nothing left to compare with: it would be saved too."""
+    if isinstance(model, PeftModel) and REFERENCE in model.peft_config:
+        model.delete_adapter(REFERENCE)
+
+
+def _new_adapter(values: Hyperparameters, model: PreTrainedModel, base: str) -> PeftConfig | None:
     common: dict[str, Any] = {
         "task_type": TaskType.SEQ_CLS if values.stage == "rm" else TaskType.CAUSAL_LM,
         "base_model_name_or_path": base,

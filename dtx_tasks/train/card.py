@@ -30,6 +30,8 @@ def model_card(job: FinetuneJob, outcome: Outcome) -> str:
         tags=["dtx", stage, method],
     )
     made = f"An adapter ({method}) on" if is_adapter else f"A fine-tune ({method}) of"
+    if job.llm.adapter:
+        made = f"An adapter ({method}), trained further from"
     values = {**learned_values(job.hyperparameters), "seed": job.seed}
     rows = "\n".join(f"| {key} | {value} |" for key, value in values.items())
     return f"""---

@@ -26,7 +26,7 @@ from dtx_tasks.sight import copy_processor, load_sight
 from dtx_tasks.spec import REINFORCED
 from dtx_tasks.storage import bring, list_names, read_record, workplace
 from dtx_tasks.template import stop_token_ids
-from dtx_tasks.train.adapters import adapter_config
+from dtx_tasks.train.adapters import begin_adapter, drop_reference
 from dtx_tasks.train.best import KeepBest, load_best
 from dtx_tasks.train.card import model_card
 from dtx_tasks.train.checkpoint import writer
@@ -67,6 +67,7 @@ class JobFolder:
         uri: The job's folder.
         llm_uri: The base LLM's files.
         llm_path: The same on this machine.
+        adapter_path: Among them the adapter that is trained further; None where there is none.
         prepared_path: The PreparedDataset's files, on this machine.
         reward_path: The reward model's files, on this machine; None where there is none.
         is_main: Whether this process is rank 0.
@@ -76,6 +77,7 @@ class JobFolder:
     uri: str
     llm_uri: str
     llm_path: Path
+    adapter_path: Path | None
     prepared_path: Path
     reward_path: Path | None
     is_main: bool
@@ -88,10 +90,12 @@ class JobFolder:
         base, rows = read_record(f"{llm}/fetched.json", FetchedLLM), read_record(f"{prepared}/prepared.json", PreparedDataset)
         if base is None or rows is None:
             raise TransientError(f"{job.name}: its base or its prepared rows are not on storage.", "The stages before say why.")
+        files = bring(f"{llm}/files", base.files)
         return cls(
             layout.job(job.job_id),
             f"{llm}/files",
-            bring(f"{llm}/files", base.files),
+            files,
+            job.llm.adapter_in(files),
             bring(f"{prepared}/files", rows.files),
             _bring_reward(layout, job),
             is_main,
@@ -192,6 +196,7 @@ def train_job(job: FinetuneJob, resources: Resources, folder: JobFolder, attempt
         shutil.rmtree(folder.final, ignore_errors=True)
     if values.load_best_model_at_end:
         load_best(trainer)
+    drop_reference(trainer.model)
     trainer.save_model(str(folder.final))
     outcome = _outcome(trainer, output, train_s, is_best=values.load_best_model_at_end)
     if folder.is_main:
@@ -233,6 +238,7 @@ def _trainer(job: FinetuneJob, resources: Resources, folder: JobFolder, attempt:
     if resources.fsdp and told.use_cpu:
         shard_on_cpu()
     model = load_model(folder.llm_path, values, tokenizer.pad_token_id)
+    learner, new_adapter = begin_adapter(model, values, folder.llm_path, folder.adapter_path)
     guard = DivergenceGuard(model.config.get_text_config().vocab_size if values.stage in SUPERVISED else None)
     is_likelihood = values.stage in SUPERVISED and not values.label_smoothing_factor
     validation = _validation(folder, values)
@@ -242,12 +248,12 @@ def _trainer(job: FinetuneJob, resources: Resources, folder: JobFolder, attempt:
     newest = KeepNewest(values.save_total_limit + (1 if told.eval_strategy == "steps" else 0))
     best = [KeepBest()] if values.load_best_model_at_end else []
     trainer: Trainer = trainer_class(
-        model=model,
+        model=learner,
         args=told,
         train_dataset=rows,
         eval_dataset=validation,
         processing_class=tokenizer,
-        peft_config=adapter_config(values, model, str(folder.llm_path)),
+        peft_config=new_adapter,
         # The encoder first: Progress vouches for all that a checkpoint holds.
         callbacks=[KeepEncoder(), progress, newest, guard, *best, SaveByClock(values.save_minutes), stop],
         **({"reward_funcs": str(folder.reward_path)} if values.stage in REINFORCED else {}),

@@ -52,18 +52,6 @@ def eval_dataset(draft: Draft, value: Any) -> Said:
     return translated(f"datasets: validation: {other['train']}")
 
 
-def max_samples(draft: Draft, value: Any) -> Said:
-    """The first so many rows of each Dataset that is defined in place."""
-    _define(draft)
-    if not isinstance(value, int) or value < 1:
-        return impossible(f"must be a whole number from 1 on (got {value!r}).")
-    if len(draft.defined) < len(draft.datasets):
-        return impossible("a Dataset that is only named keeps its rows. Write max_samples into the Dataset.")
-    for definition in draft.defined:
-        definition["max_samples"] = min(value, definition.get("max_samples", value))
-    return translated(f"datasets: max_samples: {value}")
-
-
 def _names(value: Any) -> list[str]:
     return [name.strip() for name in (value.split(",") if isinstance(value, str) else map(str, value or ())) if name.strip()]
 

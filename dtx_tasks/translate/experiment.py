@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from dtx_tasks.errors import SpecError
-from dtx_tasks.spec import Hyperparameters, dump_text, idle_mistakes
+from dtx_tasks.spec import OF_ADAPTERS, Hyperparameters, dump_text, idle_mistakes
 from dtx_tasks.translate.axolotl import AXOLOTL
 from dtx_tasks.translate.draft import Dialect, Draft, Ground, Said, assumed, impossible, shown, unneeded
 from dtx_tasks.translate.llamafactory import LLAMAFACTORY
@@ -173,7 +173,9 @@ def _assume_scored(draft: Draft) -> None:
 def _without_effect(draft: Draft, said: dict[str, Said]) -> dict[str, Said]:
     """Leaves out what counts for nothing beside the rest: a group with it is a mistake here."""
     values = Hyperparameters.model_validate({key: value for key, value in draft.group.items() if key in Hyperparameters.model_fields})
-    idle = {mistake.key_path.lstrip("."): mistake.problem for mistake in idle_mistakes(values, draft.group.keys() & Hyperparameters.model_fields.keys())}
+    own = {*OF_ADAPTERS, "pissa_iter"} if draft.llm.get("adapter") else set()
+    idle = dict.fromkeys(draft.group.keys() & own, "is that of the adapter, which is trained further")
+    idle |= {mistake.key_path.lstrip("."): mistake.problem for mistake in idle_mistakes(values, draft.group.keys() & Hyperparameters.model_fields.keys())}
     draft.group = {key: value for key, value in draft.group.items() if key not in idle}
     draft.told = [(key, told) for key, told in draft.told if told.target not in idle]
     return {key: unneeded(f"{told.target} {idle[told.target]}.") for key, told in said.items() if told.target in idle}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from dtx_tasks.translate.datasets import dataset, dataset_dir, eval_dataset, max_samples
+from dtx_tasks.translate.datasets import dataset, dataset_dir, eval_dataset
 from dtx_tasks.translate.draft import Dialect, impossible, shown, translated, unneeded
 from dtx_tasks.translate.dropped import IMPOSSIBLE, UNNEEDED
 from dtx_tasks.translate.meanings import (
@@ -16,6 +16,7 @@ from dtx_tasks.translate.meanings import (
     arguments,
     deepspeed,
     fsdp,
+    given_adapter,
     gradient_checkpointing,
     max_steps,
     micro_batch,
@@ -37,7 +38,7 @@ SAME = """
     learning_rate num_train_epochs cutoff_len mask_history train_on_prompt lr_scheduler_type optim optim_args weight_decay max_grad_norm label_smoothing_factor
     neftune_noise_alpha lora_rank lora_alpha lora_dropout use_rslora use_dora pissa_iter loraplus_lr_ratio freeze_trainable_layers quantization_bit
     quantization_type double_quantization rope_scaling enable_liger_kernel torch_compile pref_beta pref_ftx dpo_label_smoothing simpo_gamma
-    kto_chosen_weight kto_rejected_weight temperature logging_steps save_steps save_total_limit load_best_model_at_end
+    kto_chosen_weight kto_rejected_weight temperature logging_steps save_steps save_total_limit load_best_model_at_end max_samples
 """
 """Hyperparameters that mean the same under the same name."""
 
@@ -157,15 +158,6 @@ def do_train(_draft: Draft, value: Any) -> Said:
     )
 
 
-def adapter(draft: Draft, value: Any) -> Said:
-    """An adapter is merged into its base and a new one begun; the old one is not continued."""
-    found = draft.ground.find(str(value))
-    if found is None or not draft.written.get("create_new_adapter"):
-        return impossible("an adapter is not trained further: give its folder as `source` of the LLM, which merges it into its base and begins a new one.")
-    draft.llm["source"] = draft.ground.path_for(found)
-    return translated(f"llms: source: {draft.llm['source']}; it is merged into its base, and a new one is begun.")
-
-
 def projected(prefix: str, optimizer: str, options: dict[str, tuple[str, Any]]) -> dict[str, Any]:
     """GaLore or APOLLO: switch, options and target, as transformers takes them."""
 
@@ -205,15 +197,14 @@ MEANINGS = {
     "model_name_or_path": model,
     "model_revision": lambda _draft, _value: translated("part of the LLM's source"),
     "template": template,
-    "adapter_name_or_path": adapter,
-    "create_new_adapter": lambda _draft, _value: unneeded("a new adapter is always begun."),
+    "adapter_name_or_path": given_adapter,
+    "create_new_adapter": lambda _draft, _value: unneeded("it says what becomes of adapter_name_or_path."),
     "stage": stage,
     "finetuning_type": finetuning_type,
     "pref_loss": pref_loss,
     "dataset": dataset,
     "eval_dataset": eval_dataset,
     "dataset_dir": dataset_dir,
-    "max_samples": max_samples,
     "val_size": val_size,
     "packing": packing,
     "neat_packing": switch("packing", on=True),

@@ -58,6 +58,18 @@ def model(draft: Draft, value: Any) -> Said:
     return translated(f"llms: source: {source}; `dtx validate` says how such a model is brought here.")
 
 
+def given_adapter(draft: Draft, value: Any) -> Said:
+    """An adapter on the base is trained further; or merged into it, where a new one is to be begun."""
+    found = draft.ground.find(str(value))
+    if found is None:
+        return impossible(f"there is no such folder here (got {value!r}). Name that of one adapter as `source` of the LLM, with `adapter: continue`.")
+    draft.llm["source"] = draft.ground.path_for(found)
+    if draft.written.get("create_new_adapter"):
+        return translated(f"llms: source: {draft.llm['source']}; it is merged into its base, and a new one is begun.")
+    draft.llm["adapter"] = "continue"
+    return translated(f"llms: source: {draft.llm['source']}, adapter: continue")
+
+
 def template(draft: Draft, value: Any) -> Said:
     """The chat template; what is not known becomes the model's own."""
     if value in get_args(Template):

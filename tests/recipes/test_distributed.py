@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file
 
 from dtx_tasks.entrypoints.failures import failure
-from tests.recipes.world import QUICK, Trial, attempts, finish, forget, last_step, losses, make_trial
+from tests.recipes.world import QUICK, Trial, attempts, finish, forget, last_step, losses, make_trial, train, write_data
 from tests.running import until
 
 if TYPE_CHECKING:
@@ -99,6 +99,28 @@ def test_two_machines_learn_what_one_does(world: Path, alone: Any, needs_compile
     second, first = (made.process("train", made.uris.packs[0], JOB_COMPLETION_INDEX=rank, **told) for rank in "10")
     assert (finish(first), finish(second)) == (0, 0)
     assert_learned_the_same(made, alone)
+
+
+@pytest.fixture(scope="module")
+def given(world: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """An LLM whose adapter is trained further."""
+    made = make_trial(world, "given")
+    return {"name": "given", "source": str(train(made.plan.jobs[0], made.layout, tmp_path_factory.mktemp("given")).final), "adapter": "continue"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("strategy", ["ddp", "zero2", "zero3", "fsdp"])
+def test_two_processes_train_a_given_adapter_further_as_one_does(world: Path, given: dict[str, str], needs_compiler: None, strategy: str) -> None:
+    """From the same weights, in the same steps."""
+    found = []
+    for name, resources in {"one": {}, strategy: {"processes": 2, "cpus": 1, **STRATEGIES[strategy]}}.items():
+        matrix = {"llms": [given], "datasets": [write_data(world)], "hyperparameters": [QUICK]}
+        made = make_trial(world, f"further by {name}", matrix=matrix, resources=resources).ready()
+        assert finish(made.process("train", made.uris.packs[0])) == 0
+        found.append((losses(made), load_file(f"{made.job_folder()}/checkpoint/adapter_model.safetensors")))
+        forget(made)
+    assert found[1][0] == pytest.approx(found[0][0], rel=1e-5)
+    torch.testing.assert_close(found[1][1], found[0][1], rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.slow

@@ -1,7 +1,6 @@
 """The `dtx` command as a person and a script see it: words, and exit codes."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -10,11 +9,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from dtx_tasks.cli import main
 from dtx_tasks.entrypoints.documents import note_run
 from dtx_tasks.select import select
 from dtx_tasks.spec import experiment_schema
 from tests.builders import FakeData, Store, make_experiment, make_plan
+from tests.unit.cli.command import dtx, stand_in
 
 TEXT = "name: x\nmatrix: {llms: [base], datasets: [rows], hyperparameters: [quick, slow]}\n"
 
@@ -22,22 +21,9 @@ TEXT = "name: x\nmatrix: {llms: [base], datasets: [rows], hyperparameters: [quic
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with a configuration, an empty store and an experiment."""
-    for name in [name for name in os.environ if name.startswith("DTX_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("DTX_CONFIG", str(FakeData(tmp_path).config()))
-    monkeypatch.setenv("DTX_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("COLUMNS", "200")
-    monkeypatch.chdir(tmp_path)
+    stand_in(tmp_path, monkeypatch)
     (tmp_path / "e.yaml").write_text(TEXT)
     return tmp_path
-
-
-def dtx(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
-    """The exit code of a command."""
-    monkeypatch.setattr(sys, "argv", ["dtx", *arguments])
-    with pytest.raises(SystemExit) as end:
-        main()
-    return int(end.value.code or 0)
 
 
 def test_starter_is_valid(here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

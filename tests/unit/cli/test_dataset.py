@@ -5,17 +5,16 @@ from __future__ import annotations
 import json
 import os
 import re
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from dtx_tasks.cli import main
 from dtx_tasks.storage import write_bytes
 from tests.builders import FakeData
 from tests.plugins import Packages
+from tests.unit.cli import command
 from tests.unit.template.tokenizers import make_tokenizer
 
 SHARED = Path(os.environ.get("DTX_SHARED") or Path(__file__).parents[4] / "shared") / "data"
@@ -27,21 +26,14 @@ TURNS = [{"role": "user", "content": "a?"}, {"role": "assistant", "content": "b!
 @pytest.fixture
 def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeData:
     """An empty folder with a configuration in it."""
-    for name in [name for name in os.environ if name.startswith("DTX_")]:
-        monkeypatch.delenv(name)
+    data = command.stand_in(tmp_path, monkeypatch)
     monkeypatch.setenv("DTX_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("DTX_CONFIG", str(FakeData(tmp_path).config()))
-    monkeypatch.setenv("COLUMNS", "200")
-    monkeypatch.chdir(tmp_path)
-    return FakeData(tmp_path)
+    return data
 
 
 def dtx(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
-    """The exit code of a command."""
-    monkeypatch.setattr(sys, "argv", ["dtx", "dataset", *arguments])
-    with pytest.raises(SystemExit) as end:
-        main()
-    return int(end.value.code or 0)
+    """The exit code of a command about Datasets."""
+    return command.dtx(monkeypatch, "dataset", *arguments)
 
 
 def report(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, Any]:

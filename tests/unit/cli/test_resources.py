@@ -2,7 +2,6 @@
 
 import io
 import json
-import os
 import re
 import sys
 from pathlib import Path
@@ -10,9 +9,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from dtx_tasks.cli import main
 from tests.builders import FakeData
 from tests.plugins import Packages
+from tests.unit.cli.command import dtx, stand_in
 
 ROWS = "name: mine\ndescription: '1e-4'\ntrain: mine.train.jsonl\nvalidation: mine.validation.jsonl\ntest: mine.test.jsonl\n"
 
@@ -20,24 +19,10 @@ ROWS = "name: mine\ndescription: '1e-4'\ntrain: mine.train.jsonl\nvalidation: mi
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with a configuration and the definition of a Dataset."""
-    for name in [name for name in os.environ if name.startswith("DTX_")]:
-        monkeypatch.delenv(name)
-    data = FakeData(tmp_path)
+    data = stand_in(tmp_path, monkeypatch)
     data.splits("mine")
     data.text("mine.yaml", ROWS)
-    monkeypatch.setenv("DTX_CONFIG", str(data.config()))
-    monkeypatch.setenv("DTX_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("COLUMNS", "200")
-    monkeypatch.chdir(tmp_path)
     return tmp_path
-
-
-def dtx(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
-    """The exit code of a command."""
-    monkeypatch.setattr(sys, "argv", ["dtx", *arguments])
-    with pytest.raises(SystemExit) as end:
-        main()
-    return int(end.value.code or 0)
 
 
 def editor(folder: Path, monkeypatch: pytest.MonkeyPatch, code: str) -> None:

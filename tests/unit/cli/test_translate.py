@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from pathlib import Path
 
 import pytest
 
-from dtx_tasks.cli import main
 from tests.builders import FakeData
+from tests.unit.cli.command import dtx, stand_in
 from tests.unit.translate.files import SFT
 
 SHARED = Path(os.environ.get("DTX_SHARED") or Path(__file__).parents[4] / "shared") / "data"
@@ -20,24 +19,11 @@ STAGES = {"dpo": "dpo_zh_demo", "kto": "kto_en_demo", "rm": "dpo_zh_demo", "pt":
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeData:
     """A folder with a configuration, a model, and what somebody has from LLaMA-Factory."""
-    data = FakeData(tmp_path)
-    for name in [name for name in os.environ if name.startswith("DTX_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("DTX_CONFIG", str(data.config()))
-    monkeypatch.setenv("DTX_HOME", str(tmp_path / "home"))
-    monkeypatch.chdir(tmp_path)
+    data = stand_in(tmp_path, monkeypatch)
     data.text("models/base/config.json", '{"model_type": "llama"}')
     data.text("data/identity.json", json.dumps([{"instruction": f"Who is {number}?", "output": "yes"} for number in range(40)]))
     data.text("data/dataset_info.json", json.dumps({"identity": {"file_name": "identity.json"}}))
     return data
-
-
-def dtx(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
-    """The exit code of a command."""
-    monkeypatch.setattr(sys, "argv", ["dtx", *arguments])
-    with pytest.raises(SystemExit) as end:
-        main()
-    return int(end.value.code or 0)
 
 
 def test_imported_file_is_valid(here: FakeData, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

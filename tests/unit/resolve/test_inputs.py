@@ -391,6 +391,49 @@ def test_validation_ratio_beside_a_validation_split_is_told(tmp_path: Path) -> N
     assert line == f"the experiment: matrix.datasets[0]: {said}. Remove val_size from the hyperparameters, or `validation` from the Dataset."
 
 
+def limited(folder: Path, *numbers: int | None, **changes: Any) -> dict[str, Any]:
+    """A matrix of groups `g0`, `g1`, ... that ask for so many rows of a Dataset of 20 that holds 4 out."""
+    data = {"name": "d", "train": str(FakeData(folder).jsonl("d.jsonl", 20)), "validation": 4, **changes}
+    groups = [{"name": f"g{place}", "lora_rank": place + 1} | ({} if number is None else {"max_samples": number}) for place, number in enumerate(numbers)]
+    return make_matrix(datasets=[data], hyperparameters=groups)
+
+
+def test_max_samples_of_the_hyperparameters_is_moved_to_the_datasets(tmp_path: Path) -> None:
+    """It is as if the Dataset had said so: same rows, same identities; and the plan tells it."""
+    moved, written = found(tmp_path, matrix=limited(tmp_path, 6, 6)), found(tmp_path, matrix=limited(tmp_path, None, max_samples=6))
+    assert moved.datasets["d"].max_samples == 6
+    assert moved.datasets == written.datasets
+    assert make_plan(moved).jobs[0].job_id == make_plan(written).jobs[0].job_id
+    note = "max_samples 6 of the hyperparameters is moved to the Datasets: each gives at most the first so many rows of its train split"
+    assert make_plan(moved).notes[0] == note
+
+
+@pytest.mark.parametrize(("own", "moved", "counts"), [(3, 6, 3), (9, 6, 6)])
+def test_lower_max_samples_counts(tmp_path: Path, own: int, moved: int, counts: int) -> None:
+    """Of a Dataset's own and that of the hyperparameters: neither gives more rows than it says."""
+    assert found(tmp_path, matrix=limited(tmp_path, moved, max_samples=own)).datasets["d"].max_samples == counts
+
+
+def test_max_samples_is_inherited(tmp_path: Path) -> None:
+    """As every value of a group."""
+    matrix = limited(tmp_path) | {"hyperparameters": [{"name": "p", "max_samples": 5}, {"name": "c", "extends": "p"}]}
+    assert found(tmp_path, matrix=matrix).datasets["d"].max_samples == 5
+
+
+def test_max_samples_that_differ_are_told(tmp_path: Path) -> None:
+    """Which of them a Dataset is to give nobody can say."""
+    (line,) = told(tmp_path, matrix=limited(tmp_path, None, 6))
+    said = "differs among the hyperparameter groups: 'g0' none, 'g1' 6. Jobs on a Dataset learn from the same rows: give every group the same, or "
+    assert line.startswith(f"the experiment: matrix.hyperparameters[1].max_samples: {said}")
+
+
+def test_both_keys_that_differ_are_told(tmp_path: Path) -> None:
+    """At once, and nothing else of them."""
+    matrix = limited(tmp_path, None, 6, validation=None)
+    matrix["hyperparameters"][0]["val_size"] = 0.1
+    assert [line.split(": ")[1] for line in told(tmp_path, matrix=matrix)] == ["matrix.hyperparameters[0].val_size", "matrix.hyperparameters[1].max_samples"]
+
+
 def model_in(folder: Path, head: str) -> str:
     """A model with this head, and where it is."""
     return str(FakeData(folder).text(f"{head}/config.json", f'{{"model_type": "llama", "architectures": ["LlamaFor{head}"]}}').parent)
@@ -404,6 +447,63 @@ def test_reward_model_that_rates_nothing_stops_the_plan(tmp_path: Path) -> None:
     (line,) = told(tmp_path, matrix=make_matrix(hyperparameters=["quick", {**group, "reward_model": writer}]))
     assert line.startswith("the experiment: matrix.hyperparameters[1].reward_model: is no reward model: neither a model ForSequenceClassification nor")
     assert line.endswith("Name the folder of one that stage: rm made.")
+
+
+def given_adapter(folder: Path, **changes: Any) -> dict[str, Any]:
+    """An LLM whose adapter is trained further."""
+    base = model_in(folder, "CausalLM")
+    targets = ["down_proj", "gate_proj", "k_proj", "o_proj", "q_proj", "up_proj", "v_proj"]
+    config = {"peft_type": "LORA", "task_type": "CAUSAL_LM", "base_model_name_or_path": base, "r": 4, "lora_alpha": 8, "target_modules": targets, **changes}
+    FakeData(folder).text("tuned/adapter_config.json", json.dumps(config))
+    return {"name": "tuned", "source": "tuned", "template": "default", "adapter": "continue"}
+
+
+@pytest.mark.parametrize(
+    "group", [{}, {"lora_rank": 4, "lora_alpha": 8, "lora_target": "all"}, {"lora_target": "v_proj, q_proj,k_proj,o_proj,up_proj,gate_proj,down_proj"}]
+)
+def test_job_has_the_values_of_the_adapter_that_it_trains_further(tmp_path: Path, group: dict[str, Any]) -> None:
+    """Left out, or written as they are: it is one job."""
+    llm = given_adapter(tmp_path)
+    jobs = [make_plan(found(tmp_path, matrix=make_matrix(llms=[llm], hyperparameters=[{"name": "g", **written}]))).jobs[0] for written in ({}, group)]
+    assert jobs[0].job_id == jobs[1].job_id
+    assert (jobs[1].hyperparameters.lora_rank, jobs[1].hyperparameters.lora_alpha) == (4, 8)
+    merged = make_plan(found(tmp_path, matrix=make_matrix(llms=[{**llm, "adapter": "merge"}], hyperparameters=[{"name": "g", "lora_rank": 4}]))).jobs[0]
+    assert merged.job_id != jobs[0].job_id
+    assert merged.hyperparameters.lora_target == "all"
+
+
+@pytest.mark.parametrize(
+    ("group", "said"),
+    [
+        ({"lora_rank": 8}, "the adapter that is trained further has lora_rank: 4. Leave out what the group says of it, or use `adapter: merge`"),
+        ({"lora_target": "q_proj", "use_dora": True}, "has lora_target: down_proj,gate_proj,k_proj,o_proj,q_proj,up_proj,v_proj, use_dora: false."),
+        ({"init_lora_weights": "pissa"}, "has init_lora_weights: default."),
+        ({"additional_target": "lm_head"}, "has additional_target: none."),
+        ({"finetuning_type": "full"}, "its LoRA adapter is trained further, which full does not. Use finetuning_type: lora, or `adapter: merge` of the LLM."),
+        ({"stage": "rm"}, "its adapter writes answers, and rm learns to rate them. Use `adapter: merge` of the LLM."),
+    ],
+)
+def test_group_that_contradicts_a_given_adapter_is_told(tmp_path: Path, group: dict[str, Any], said: str) -> None:
+    """With what the adapter has."""
+    (line,) = told(tmp_path, matrix=make_matrix(llms=[given_adapter(tmp_path)], hyperparameters=[{"name": "g", **group}]))
+    assert line.startswith("the experiment: 'g' does not fit 'tuned': ")
+    assert said in line
+
+
+@pytest.mark.parametrize("resources", [{"deepspeed": "zero3"}, {"processes": 2, "fsdp": True}])
+def test_whole_modules_of_a_given_adapter_are_not_sharded(tmp_path: Path, resources: dict[str, Any]) -> None:
+    """The low-rank ones may be beside sharded weights."""
+    groups: dict[str, Any] = {"hyperparameters": [{"name": "g"}]}
+    assert found(tmp_path, matrix=make_matrix(llms=[given_adapter(tmp_path)], **groups), resources=resources).llms["tuned"].adapter
+    (line,) = told(tmp_path, matrix=make_matrix(llms=[given_adapter(tmp_path, modules_to_save=["lm_head"])], **groups), resources=resources)
+    assert line.endswith("where weights are sharded. Use deepspeed: zero2, or `adapter: merge` of the LLM.")
+
+
+def test_all_linear_layers_are_told_from_some(tmp_path: Path) -> None:
+    """Of an architecture whose layers are known; else they must be left out."""
+    llm = given_adapter(tmp_path, target_modules=["q_proj"])
+    (line,) = told(tmp_path, matrix=make_matrix(llms=[llm], hyperparameters=[{"name": "g", "lora_target": "all"}]))
+    assert "has lora_target: q_proj." in line
 
 
 def test_base_that_only_rates_is_for_rating(tmp_path: Path) -> None:

@@ -31,14 +31,20 @@ def write(folder: Path, name: str, content: dict[str, Any]) -> None:
     (folder / name).write_text(json.dumps(content))
 
 
-def resolved(folder: Path, source: str, roots: tuple[Path | str, ...] | None = None) -> LLMSource | Mistake:
-    return resolve_llm(LLM(name="mine", source=source), Allowed(folder, roots))
+def resolved(folder: Path, source: str, roots: tuple[Path | str, ...] | None = None, **written: Any) -> LLMSource | Mistake:
+    return resolve_llm(LLM(name="mine", source=source, **written), Allowed(folder, roots))
 
 
-def found(folder: Path, source: str) -> LLMSource:
-    answer = resolved(folder, source)
+def found(folder: Path, source: str, **written: Any) -> LLMSource:
+    answer = resolved(folder, source, **written)
     assert not isinstance(answer, Mistake)
     return answer
+
+
+def refused(folder: Path, source: str, **written: Any) -> str:
+    answer = resolved(folder, source, **written)
+    assert isinstance(answer, Mistake)
+    return f"{answer.key_path}: {answer.problem}. {answer.remedy}"
 
 
 def test_adapter_is_known_by_its_own_files_and_by_those_of_its_base(folder: Path) -> None:
@@ -76,6 +82,67 @@ def test_adapter_of_a_request_may_not_lead_elsewhere(folder: Path, tmp_path_fact
     answer = resolved(folder, "tuned", roots=(folder,))
     assert isinstance(answer, Mistake)
     assert (answer.key_path, "may" in answer.problem) == (".source", True)
+
+
+GIVEN = {"peft_type": "LORA", "task_type": "CAUSAL_LM", "base_model_name_or_path": "base", "r": 4, "lora_alpha": 6, "target_modules": ["v_proj", "q_proj"]}
+
+
+def test_adapter_that_is_trained_further_keeps_what_it_is(folder: Path) -> None:
+    """Its own file says so, under the names of hyperparameters; merged it is another model."""
+    write(folder / "tuned", "adapter_config.json", {**GIVEN, "use_dora": True, "modules_to_save": ["lm_head"]})
+    continued, merged = found(folder, "tuned", adapter="continue"), found(folder, "tuned", adapter="merge")
+    assert (continued.kind, continued.base) == ("continued", str(folder / "base"))
+    assert continued.adapter == {
+        "lora_rank": 4,
+        "lora_alpha": 6,
+        "lora_dropout": 0.0,
+        "lora_target": "q_proj,v_proj",
+        "additional_target": "lm_head",
+        "use_rslora": False,
+        "use_dora": True,
+        "init_lora_weights": "default",
+    }
+    assert (merged.kind, merged.adapter) == ("adapter", None)
+    assert merged == found(folder, "tuned")
+    assert merged.llm_id != continued.llm_id
+
+
+def test_head_of_an_adapter_that_rates_is_no_additional_target(folder: Path) -> None:
+    """PEFT adds it by itself, under two names."""
+    write(folder / "tuned", "adapter_config.json", {**GIVEN, "task_type": "SEQ_CLS", "modules_to_save": ["score", "classifier", "score"]})
+    continued = found(folder, "tuned", adapter="continue")
+    assert continued.adapter is not None
+    assert (continued.is_reward, continued.adapter["additional_target"]) == (True, None)
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        ({"peft_type": "IA3"}, "is of another method (IA3)"),
+        ({"task_type": "SEQ_2_SEQ_LM"}, "is made for another task (SEQ_2_SEQ_LM)"),
+        ({"init_lora_weights": "pissa_niter_4"}, "changes its base (init_lora_weights: pissa_niter_4)"),
+        ({"bias": "all"}, "has biases (bias: all)"),
+        ({"rank_pattern": {"q_proj": 2}}, "has rank_pattern"),
+    ],
+)
+def test_adapter_that_is_not_trained_further_is_told(folder: Path, config: dict[str, Any], said: str) -> None:
+    """Merged it can be."""
+    write(folder / "tuned", "adapter_config.json", {**GIVEN, **config})
+    line = f".adapter: continue trains a plain LoRA adapter further, and this one {said}. Use `adapter: merge`, and begin a new one."
+    assert refused(folder, "tuned", adapter="continue") == line
+    assert found(folder, "tuned").kind == "adapter"
+
+
+def test_adapter_with_values_that_no_group_has_is_told(folder: Path) -> None:
+    """What a job is trained with stands in its document."""
+    write(folder / "tuned", "adapter_config.json", {**GIVEN, "r": 2048})
+    assert refused(folder, "tuned", adapter="continue").startswith(".adapter: continues an adapter whose lora_rank no group could have (it is 2048)")
+
+
+@pytest.mark.parametrize("use", ["merge", "continue"])
+def test_use_of_an_adapter_beside_a_model_is_told(folder: Path, use: str) -> None:
+    """It would change nothing."""
+    assert refused(folder, "base", adapter=use) == f".adapter: is of a source that is an adapter, and this is a model (got {use!r}). Leave it out."
 
 
 @pytest.mark.parametrize(("source", "said"), [("ftp://org/model", "cannot be reached"), ("made:tiny-tset", "no recipe"), ("tuned/x", "not there")])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dtx_tasks.records import Difference
 from dtx_tasks.train.card import model_card
 from dtx_tasks.train.outcome import Outcome
-from tests.builders import make_job
+from tests.builders import make_job, make_llm_source
 
 
 def test_card_tells_the_group_with_its_changes_and_every_value() -> None:
@@ -15,6 +15,14 @@ def test_card_tells_the_group_with_its_changes_and_every_value() -> None:
     assert "The hyperparameter group quick is lora with learning_rate: 0.01 (there 0.0001).\n\n| hyperparameter | value |" in card
     assert "| learning_rate | 0.01 |" in card
     assert "| lora_rank | 8 |" in card
+
+
+def test_card_says_what_was_trained_further() -> None:
+    """The adapter is not a new one."""
+    llm = make_llm_source("tuned").model_copy(update={"adapter": {"lora_rank": 4}})
+    card = model_card(make_job(llm=llm), Outcome(num_steps=4))
+    assert "An adapter (lora), trained further from **tuned** (`" in card
+    assert "| lora_rank | 4 |" in card
 
 
 def test_card_names_a_group_that_extends_nothing() -> None:

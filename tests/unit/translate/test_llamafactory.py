@@ -49,6 +49,7 @@ def test_ordinary_file_becomes_a_valid_experiment(tmp_path: Path) -> None:
             "lora_rank": 8,
             "lora_target": "all",
             "cutoff_len": 2048,
+            "max_samples": 1000,
             "logging_steps": 10,
             "save_steps": 500,
             "per_device_train_batch_size": 1,
@@ -125,7 +126,8 @@ def test_defaults_that_differ_are_written_out(tmp_path: Path) -> None:
         ("warmup_steps: 0.1", "warmup_steps", "translated: warmup_ratio: 0.1"),
         ("finetuning_type: oft", "finetuning_type", "not possible: OFT is not trained here. Written as finetuning_type: lora, the nearest."),
         ("stage: ppo", "stage", "not possible: PPO is gone from TRL since 1.13. Written as stage: rloo"),
-        ("adapter_name_or_path: saves/x", "adapter_name_or_path", "not possible: an adapter is not trained further"),
+        ("adapter_name_or_path: saves/x", "adapter_name_or_path", "not possible: there is no such folder here (got 'saves/x'). Name that of one adapter"),
+        ("max_samples: 0", "max_samples", "not possible: max_samples must be at least 1 (got 0)"),
         ("cutof_len: 3", "cutof_len", "not possible: is not a key of LLaMA-Factory 0.9.5 that is known here. Did you mean 'cutoff_len'?"),
     ],
 )
@@ -193,14 +195,36 @@ def test_registry_defines_the_datasets(tmp_path: Path) -> None:
     (tmp_path / "data" / "dataset_info.json").write_text(json.dumps({"one": {"file_name": "a.json"}, "two": {"file_name": "b.json"}}))
     found = translate("model_name_or_path: a/b\ndataset: one, two\nmax_samples: 9\n", tmp_path)
     assert found.experiment["matrix"]["datasets"] == [
-        {"name": "one", "format": "alpaca", "train": "data/a.json", "max_samples": 9, "validation": 0.1},
-        {"name": "two", "format": "alpaca", "train": "data/b.json", "max_samples": 9, "validation": 0.1},
+        {"name": "one", "format": "alpaca", "train": "data/a.json", "validation": 0.1},
+        {"name": "two", "format": "alpaca", "train": "data/b.json", "validation": 0.1},
     ]
+    assert found.experiment["matrix"]["hyperparameters"][0]["max_samples"] == 9
     assert told(found, "dataset").startswith("not possible: datasets: one, two: a job each, since they are not learned together.")
     found = translate("model_name_or_path: a/b\neval_dataset: two\ndataset: one\n", tmp_path)
     assert found.experiment["matrix"]["datasets"] == [{"name": "one", "format": "alpaca", "train": "data/a.json", "validation": "data/b.json"}]
     found = translate("model_name_or_path: a/b\ndataset: ome\n", tmp_path)
     assert told(found, "ome").startswith("not possible: is not in dataset_info.json. Did you mean 'one'?")
+
+
+def test_adapter_is_trained_further_as_it_is(tmp_path: Path) -> None:
+    """What the file says of a new one counts for nothing there, and is left out."""
+    (tmp_path / "saves").mkdir()
+    text = f"{MINIMAL}adapter_name_or_path: saves\nlora_rank: 4\npissa_init: true\npissa_iter: 4\nloraplus_lr_ratio: 8\n"
+    found = translate(text, tmp_path)
+    matrix = found.experiment["matrix"]
+    assert (matrix["llms"][0]["source"], matrix["llms"][0]["adapter"]) == ("saves", "continue")
+    assert matrix["hyperparameters"][0].keys() & {"lora_rank", "init_lora_weights", "pissa_iter", "loraplus_lr_ratio"} == {"loraplus_lr_ratio"}
+    assert told(found, "adapter_name_or_path") == "translated: llms: source: saves, adapter: continue"
+    assert told(found, "lora_rank") == "not needed: lora_rank is that of the adapter, which is trained further."
+
+
+def test_adapter_is_merged_where_a_new_one_is_begun(tmp_path: Path) -> None:
+    """The new one is as the file says."""
+    (tmp_path / "saves").mkdir()
+    found = translate(f"{MINIMAL}adapter_name_or_path: saves\ncreate_new_adapter: true\nlora_rank: 4\n", tmp_path)
+    matrix = found.experiment["matrix"]
+    assert (matrix["llms"][0]["source"], matrix["llms"][0].get("adapter")) == ("saves", None)
+    assert matrix["hyperparameters"][0]["lora_rank"] == 4
 
 
 def test_secret_is_not_repeated(tmp_path: Path) -> None:
