@@ -28,9 +28,9 @@ Another one is named by its address, `source: hf://OWNER/NAME@REVISION`, or by a
 - The revision is `main` of the day on which an experiment is planned: the plan records the commit, and a `source` of your own can name one.
 - *Gated*, licence and size are as last known when this page was written; the hub decides. A gated model needs `HF_TOKEN` in the environment of
   whoever plans and of the fetch stage: in a cluster, in a Secret that the pod template's `envFrom` refers to. It is written into no document.
-- A download whose connection breaks asks for the rest, as long as bytes arrive. One that ends is gone on with by the next attempt where the folder
-  that it works in is still there: on local storage, and on S3 with a `DTX_SCRATCH` that outlives the process. A pod's `emptyDir` goes with the pod,
-  and the next one begins anew. `DTX_MAX_MODEL_BYTES` (2 TiB) is the limit of a model.
+- A download whose connection breaks asks for the rest, as long as bytes arrive. One that ends is gone on with by the next attempt: what has arrived stays
+  in the folder that it works in, and with S3 every large file is put there as soon as it is whole, so that a pod on another machine has it from there and
+  asks the hub for the other files alone. `DTX_MAX_MODEL_BYTES` (2 TiB) is the limit of a model.
 - *Memory* is that of weights, gradients and the states of AdamW, in GiB: 4.5 bits a parameter for QLoRA, 2 bytes for LoRA in bf16,
   16 bytes for full training in fp32. Activations and adapters come on top: from a fifth of it to as much again, by `cutoff_len` and the micro batch.
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from dtx_tasks.errors import ClaimedError, DataError, TransientError
 from dtx_tasks.plan import CODE_VERSIONS
-from dtx_tasks.records import BaseDocument, FetchedLLM, Layout, digest_of
+from dtx_tasks.records import BaseDocument, FetchedLLM, FileEntry, Layout, digest_of
 from dtx_tasks.storage import (
     DownloadError,
     bring,
@@ -22,6 +22,7 @@ from dtx_tasks.storage import (
     is_remote,
     look_up_model,
     manifest_of,
+    put_file,
     put_folder,
     read_record,
     remove,
@@ -32,7 +33,7 @@ from dtx_tasks.storage import (
 
 if TYPE_CHECKING:
     from dtx_tasks.records import LLMSource
-    from dtx_tasks.storage import Claim
+    from dtx_tasks.storage import Claim, HubModel
 
 
 def fetch(document: BaseDocument, layout: Layout, owner: str) -> FetchedLLM:
@@ -72,7 +73,7 @@ def _fetch(llm: LLMSource, folder: str, held: Claim) -> FetchedLLM:
     if llm.kind == "made":
         _make(llm.source, partial)
     elif llm.kind == "hub":
-        _download(llm, partial)
+        _download(llm, partial, f"{folder}/files")
     elif llm.kind == "adapter":
         _merge(llm, partial)
     elif llm.kind == "continued":
@@ -106,18 +107,28 @@ def _copy(llm: LLMSource, folder: Path) -> None:
         copy_folder(Path(llm.source), str(folder))
 
 
-def _download(llm: LLMSource, folder: Path) -> None:
+def _download(llm: LLMSource, folder: Path, files: str) -> None:
     """Brings a model from a hub; what an earlier attempt has brought stays."""
     try:
         found = look_up_model(llm.source)
         if found.revision != llm.revision:
             raise DataError(f"{llm.source} has changed since the experiment was planned.", "Start the experiment again.")
         _remove_others(folder, {file.path for file in found.files})
-        bring_model(found, folder)
+        _bring_each(found, folder, files)
     except DownloadError as error:
-        raise TransientError(
-            f"{llm.source} cannot be downloaded: {error}.", "The next attempt goes on from what has arrived, where the folder that it works in is still there."
-        ) from None
+        raise TransientError(f"{llm.source} cannot be downloaded: {error}.", "The next attempt goes on from what has arrived.") from None
+
+
+def _bring_each(found: HubModel, folder: Path, files: str) -> None:
+    """Puts each large file on remote storage as soon as it is here: an attempt on another machine has it from there."""
+    put = set(manifest_of(files)) if is_remote(files) else set()
+    for file in found.files:
+        entry = FileEntry(path=file.path, sha256=file.digest, num_bytes=file.num_bytes)
+        if entry in put:
+            download(files, [entry], folder)
+        bring_model(found, folder, only=file.path)
+        if is_remote(files) and file.has_sha256:
+            put_file(folder / file.path, f"{files}/{file.path}", file.digest)
 
 
 def _remove_others(folder: Path, names: set[str]) -> None:

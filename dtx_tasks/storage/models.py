@@ -41,6 +41,11 @@ class HubFile(NamedTuple):
     digest: str
     """In hex digits: 64 of a SHA-256, 40 of the id that Git gives it."""
 
+    @property
+    def has_sha256(self) -> bool:
+        """Whether that is the kind of its digest, as it is of everything large."""
+        return len(self.digest) == 64
+
 
 @dataclass(frozen=True)
 class HubModel:
@@ -182,7 +187,7 @@ def _ask(hub: Hub, place: str, path: Path, file: HubFile) -> str:
     try:
         with httpx.stream("GET", f"{hub.url}{place}", headers={**AS_IT_IS, **hub.shown, **rest}, follow_redirects=True, timeout=TIMEOUT_S) as answer:
             if answer.status_code not in (200, 206):
-                raise DownloadError(f"the server answered {answer.status_code} {answer.reason_phrase}: {hub.closed}")
+                raise DownloadError(f"{file.path}: the server answered {answer.status_code} {answer.reason_phrase}: {hub.closed}")
             _append(answer, path, file)
     except httpx.HTTPError as error:
         return f"{type(error).__name__}: {error}"
@@ -202,7 +207,7 @@ def _append(answer: httpx.Response, path: Path, file: HubFile) -> None:
 def _is_right(path: Path, file: HubFile) -> bool:
     if not path.is_file() or path.stat().st_size != file.num_bytes:
         return False
-    computed = hashlib.sha256() if len(file.digest) == 64 else hashlib.sha1(b"blob %d\0" % file.num_bytes, usedforsecurity=False)
+    computed = hashlib.sha256() if file.has_sha256 else hashlib.sha1(b"blob %d\0" % file.num_bytes, usedforsecurity=False)
     with path.open("rb") as content:
         while block := content.read(1 << 20):
             computed.update(block)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import threading
 from dataclasses import dataclass, field
 from functools import partial
@@ -20,6 +21,7 @@ from dtx_tasks.fetch import fetch
 from dtx_tasks.records import BaseDocument, Layout
 from dtx_tasks.resolve import Allowed, OwnFiles, files_of, resolve_llm
 from dtx_tasks.spec import LLM
+from dtx_tasks.storage import bring
 from tests.builders import make_experiment, make_matrix, make_plan
 
 if TYPE_CHECKING:
@@ -43,6 +45,7 @@ class Hub:
         is_longer: Whether files have more bytes than was said of them.
         listing: What ModelScope says in place of its files.
         main: The commit of its main branch.
+        missing: Those that are listed, and not to be had.
         asked: Each path with the range that was asked for.
     """
 
@@ -53,6 +56,7 @@ class Hub:
     is_longer: bool = False
     listing: object = None
     main: str = COMMIT
+    missing: set[str] = field(default_factory=set)
     asked: list[tuple[str, str]] = field(default_factory=list)
 
 
@@ -73,13 +77,19 @@ class Answers(BaseHTTPRequestHandler):
             commit = self.hub.main if split.path.endswith("main") else COMMIT
             self._say(200, json.dumps({"sha": commit, "siblings": [_sibling(*item) for item in self.hub.files.items()]}).encode())
         elif split.path.startswith((f"/ann/small/resolve/{COMMIT}/", f"/ann/small/resolve/{self.hub.main}/")):
-            self._file(self.hub.files[split.path.rpartition("/")[2]])
+            self._named(split.path.rpartition("/")[2])
         elif split.path == "/api/v1/models/ann/small/repo/files":
             self._say(200, json.dumps(self.hub.listing or {"Code": 200, "Data": {"Files": [_listed(*item) for item in self.hub.files.items()]}}).encode())
         elif split.path == "/api/v1/models/ann/small/repo":
-            self._file(self.hub.files[parse_qs(split.query)["FilePath"][0]])
+            self._named(parse_qs(split.query)["FilePath"][0])
         else:
             self._say(404, b"{}")
+
+    def _named(self, path: str) -> None:
+        if path in self.hub.missing:
+            self._say(404, b"{}")
+        else:
+            self._file(self.hub.files[path])
 
     def _file(self, content: bytes) -> None:
         start = int(self.headers.get("Range", "bytes=0-").removeprefix("bytes=").rstrip("-"))
@@ -176,6 +186,23 @@ def test_interrupted_fetch_goes_on(hub: Hub, tmp_path: Path) -> None:
     hub.ends_at = 0
     assert brought(llm, tmp_path)["model.bin"] == WEIGHTS
     assert hub.asked[-2:] == [(f"/ann/small/resolve/{COMMIT}/model.bin", "bytes=4096-"), (f"/ann/small/resolve/{COMMIT}/tokenizer.json", "")]
+
+
+def test_interrupted_fetch_goes_on_elsewhere(hub: Hub, bucket: str, tmp_path: Path) -> None:
+    """A machine that has nothing of it takes what another one has put on S3 from there, and asks the hub for the rest alone."""
+    parts = {f"model-{number}.safetensors": b"\x02" + bytes(7) + b"{}" + bytes([number]) * 4096 for number in (1, 2)}
+    hub.files = {"config.json": hub.files["config.json"], **parts}
+    llm = found()
+    hub.missing = {"model-2.safetensors"}
+    with pytest.raises(TransientError, match=r"model-2.safetensors: .*404"):
+        fetch(document(llm), Layout(bucket, "default"), "a test")
+    shutil.rmtree(tmp_path / "scratch")
+    hub.missing.clear()
+    hub.asked.clear()
+    record = fetch(document(llm), Layout(bucket, "default"), "a test")
+    assert [path.rpartition("/")[2] for path, _ in hub.asked if "/resolve/" in path] == ["config.json", "model-2.safetensors"]
+    files = bring(f"{Layout(bucket, 'default').llm(llm.llm_id)}/files", record.files)
+    assert {path.name: path.read_bytes() for path in files.iterdir()} == hub.files
 
 
 def test_broken_connection_is_gone_on_with(hub: Hub, tmp_path: Path) -> None:

@@ -115,9 +115,9 @@ def test_storage_that_is_away_ends_nobody(bucket: str, capsys: pytest.CaptureFix
 
 def test_many_places_cost_no_more_requests(bucket: str) -> None:
     """One object is read and one written, for five hundred as for one."""
-    requests: list[str] = []
-    s3.client().meta.events.register("before-send.s3", lambda request, **_: requests.append(request.method))
+    asked: list[str] = []
+    s3.client().meta.events.register("before-call.s3", lambda model, **_: asked.append(model.name))
     found = places(bucket, 500)
     assert all(found.keep(f"owner-{number}", LONG_S) for number in range(3))
-    assert requests.count("PUT") == 4
-    assert requests.count("GET") <= 5
+    assert asked.count("PutObject") == 4
+    assert asked.count("GetObject") <= 5
