@@ -14,7 +14,8 @@ from dtx_tasks.errors import LOST_PEER, NO_OPERATOR, OUT_OF_MEMORY, DtxError, Re
 from dtx_tasks.records import FinetuneJob, Layout, Pack
 from dtx_tasks.storage import read_record, write_record
 from dtx_tasks.tether import end_with_parent
-from dtx_tasks.train.job import JobFolder, train_job
+from dtx_tasks.train.folder import JobFolder
+from dtx_tasks.train.job import train_job
 from dtx_tasks.train.outcome import failed
 
 

@@ -18,7 +18,7 @@ from tests.recipes.world import Trial, make_trial, train
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from dtx_tasks.train.job import JobFolder
+    from dtx_tasks.train.folder import JobFolder
 
 GROUP = {"name": "g", "max_steps": 24, "global_batch_size": 4, "learning_rate": 2e-2, "logging_steps": 2, "eval_steps": 3, "save_steps": 8}
 BEST = {"load_best_model_at_end": True}

@@ -36,7 +36,7 @@ from tests.recipes.world import losses as losses_by_step
 
 if TYPE_CHECKING:
     from dtx_tasks.score.rows import ScoredRow
-    from dtx_tasks.train.job import JobFolder
+    from dtx_tasks.train.folder import JobFolder
 
 COLOURS = {"red": (40, 60), "green": (60, 40), "blue": (30, 30), "white": (90, 30)}
 """What is shown, and how large."""

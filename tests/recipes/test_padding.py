@@ -15,7 +15,8 @@ from trl import pack_dataset
 
 from dtx_tasks.records import TRAIN_FILE, Attempt
 from dtx_tasks.spec import Hyperparameters, Resources
-from dtx_tasks.train.job import JobFolder, train_job
+from dtx_tasks.train.folder import JobFolder
+from dtx_tasks.train.job import train_job
 from dtx_tasks.train.padding import end_to_end_costs_less, lays_end_to_end
 from tests.recipes.world import Trial, make_trial
 

@@ -27,7 +27,7 @@ from tests.recipes.world import Trial, make_trial, train
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from dtx_tasks.train.job import JobFolder
+    from dtx_tasks.train.folder import JobFolder
 
 MADE = {"name": "tiny", "source": "made:tiny-test"}
 WORDS = ("apple", "pear", "tea", "rice")

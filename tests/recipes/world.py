@@ -23,7 +23,7 @@ from dtx_tasks.spec import Resources, SpecDocument
 from dtx_tasks.storage import read_record
 
 if TYPE_CHECKING:
-    from dtx_tasks.train.job import JobFolder
+    from dtx_tasks.train.folder import JobFolder
 
 QUICK: dict[str, Any] = {"name": "quick", "max_steps": 4, "learning_rate": 5e-3, "lora_rank": 4, "global_batch_size": 4, "logging_steps": 1}
 
@@ -97,7 +97,8 @@ def make_trial(folder: Path, name: str = "trial", groups: list[dict[str, Any]] |
 
 def train(job: FinetuneJob, layout: Layout, work: Path, started_from_step: int = 0, micro_batch_size: int = 4) -> JobFolder:
     """Trains a job in this process, which costs no start; its folder is apart from the store's."""
-    from dtx_tasks.train.job import JobFolder, train_job
+    from dtx_tasks.train.folder import JobFolder
+    from dtx_tasks.train.job import train_job
 
     folder = replace(JobFolder.of(layout, job, True, 0), uri=str(work))
     folder.work.mkdir(parents=True, exist_ok=True)
