@@ -41,8 +41,9 @@ Another one is named by its address, `source: hf://OWNER/NAME@REVISION`, or by a
 NOTES = """
 ## Adapters
 
-The source may be an adapter, such as the `checkpoint` of a job here: a folder, or on S3, with its tokenizer in it, whose `adapter_config.json`
-names its base.
+The source may be an adapter, such as the `checkpoint` of a job here, or one that LLaMA-Factory, axolotl or PEFT have saved: a folder, or on S3.
+Its base is what its `adapter_config.json` names, a folder or a model of the Hugging Face hub; where that is elsewhere, `base` of the LLM says where,
+as a `source` is written. Its tokenizer is the one that lies beside it, else that of its base.
 
 ```yaml
 llms: [{name: tuned, source: s3://models/default/jobs/0123456789abcdef/checkpoint, adapter: continue}]
@@ -50,7 +51,8 @@ llms: [{name: tuned, source: s3://models/default/jobs/0123456789abcdef/checkpoin
 
 - `adapter: merge`, the default, makes one model of both when it is fetched: any stage and method begins something new on it.
 - `adapter: continue` trains this very adapter further, in every stage, by LoRA, DoRA, rsLoRA, LoRA+ or QLoRA. Its rank, scale, dropout and targets count:
-  a group leaves them out or says the same, and is refused otherwise. The result is again one adapter on the same base.
+  a group leaves them out or says the same, and is refused otherwise (most starter groups name a rank and targets: write one of your own).
+  The result is again one adapter on the same base.
 - Jobs are compared with what they begin from, the base with the given adapter; so do `dpo`, `kto`, `rloo` and `grpo` while they learn.
 - One of them is another model than the other, with jobs of its own; both may stand in one experiment under two names.
 - Adapters of other methods are merged; of learned tokens, neither.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText, AutoModelForSequenceClassification
+from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText, AutoModelForSequenceClassification, AutoTokenizer
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 if TYPE_CHECKING:
@@ -22,6 +22,9 @@ def load_writer(path: Path, config: PretrainedConfig | None = None, **known: Any
         known: What `from_pretrained` takes beside it.
     """
     found = config or AutoConfig.from_pretrained(path)
+    if found.model_type == "paligemma":
+        # transformers 5.23: tokens see those behind them wherever no row is padded and no image tells them apart, and so the answer that they are to learn.
+        found.text_config.use_bidirectional_attention = False
     by = AutoModelForCausalLM if found.model_type in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES else AutoModelForImageTextToText
     model: PreTrainedModel = by.from_pretrained(path, config=found, **known)
     return model
@@ -42,6 +45,17 @@ def load_rater(path: Path, config: PretrainedConfig | None = None, pad_token_id:
         found.pad_token_id = pad_token_id
     model: PreTrainedModel = AutoModelForSequenceClassification.from_pretrained(path, config=found, **known)
     return model
+
+
+def load_tokenizer(base: Path, adapter: Path | None = None) -> Any:
+    """The tokenizer that an adapter was trained with; that of the base where none lies beside the adapter, or where there is no adapter.
+
+    Args:
+        base: A model's files in Hugging Face layout.
+        adapter: An adapter's on it.
+    """
+    own = adapter if adapter and (adapter / "tokenizer_config.json").exists() else base
+    return AutoTokenizer.from_pretrained(own)
 
 
 def beside_language(model: Any) -> list[str]:

@@ -41,9 +41,9 @@ def hand_over(data: dict[str, Any], plan: ExperimentPlan, folder: Path, root: st
             # A split may be a part of the train file in place of a path.
             if isinstance(definition.get(split), str) and not is_remote(definition[split]):
                 definition[split] = store(_here(definition[split], folder), layout)
+    bases = {document.llm.name: document.llm.base for document in plan.fetched}
     for definition in _definitions(changed, "llms", "llm"):
-        if not definition["source"].startswith("made:") and "://" not in definition["source"]:
-            definition["source"] = store((folder / Path(definition["source"]).expanduser()).resolve(), layout)
+        _hand_over_llm(definition, bases.get(definition["name"]), folder, layout)
     for definition in _definitions(changed, "hyperparameters", "hyperparameters"):
         written = definition.get("reward_model")
         if written and "://" not in written:
@@ -57,6 +57,14 @@ def _refuse_images(plan: ExperimentPlan) -> None:
     if seeing:
         remedy = "Put rows and images into a folder of DTX_DATA_ROOTS, or carry the experiment out here: `dtx run`."
         raise SpecError(f"{seeing}: rows with images cannot be handed over yet: what they name would stay here.", remedy)
+
+
+def _hand_over_llm(definition: dict[str, Any], base: str | None, folder: Path, layout: Layout) -> None:
+    """A model's folder, and with an adapter that of its base: its own file names it as it is called here."""
+    if not definition["source"].startswith("made:") and "://" not in definition["source"]:
+        definition["source"] = store((folder / Path(definition["source"]).expanduser()).resolve(), layout)
+    if base and "://" not in base:
+        definition["base"] = store(Path(base), layout)
 
 
 def _hand_over_own(plan: ExperimentPlan, layout: Layout) -> None:

@@ -117,7 +117,7 @@ def hand_over_rows(file: FileSource, layout: Layout) -> str:
 def _moved_llm(llm: LLMSource, layout: Layout) -> LLMSource:
     if llm.kind in ("made", "hub") or not is_remote(layout.root):
         return llm
-    moved = {key: store(Path(path), layout) for key, path in (("source", llm.source), ("base", llm.base)) if path and not is_remote(path)}
+    moved = {key: store(Path(path), layout) for key, path in (("source", llm.source), ("base", llm.base)) if path and "://" not in path}
     return llm.model_copy(update=moved)
 
 

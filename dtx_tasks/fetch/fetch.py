@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
+from contextlib import contextmanager
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +20,7 @@ from dtx_tasks.storage import (
     copy_folder,
     digest_of_files,
     download,
+    is_hub_model,
     is_remote,
     look_up_model,
     manifest_of,
@@ -32,6 +34,8 @@ from dtx_tasks.storage import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from dtx_tasks.records import LLMSource
     from dtx_tasks.storage import Claim, HubModel
 
@@ -75,14 +79,16 @@ def _fetch(llm: LLMSource, folder: str, held: Claim) -> FetchedLLM:
     elif llm.kind == "hub":
         _download(llm, partial, f"{folder}/files")
     elif llm.kind == "adapter":
-        _merge(llm, partial)
+        _merge(llm, partial, f"{folder}/base")
     elif llm.kind == "continued":
-        _lay_together(llm, partial)
+        _lay_together(llm, partial, f"{folder}/base")
     else:
         _copy(llm, partial)
     num_parameters = _num_parameters(partial)
     held.check()
     files = put_folder(partial, f"{folder}/files")
+    for place in (f"{folder}/base", str(workplace(f"{folder}/base"))):
+        remove(place)
     record = FetchedLLM(
         code_version=CODE_VERSIONS["fetch"],
         inputs={},
@@ -97,10 +103,15 @@ def _fetch(llm: LLMSource, folder: str, held: Claim) -> FetchedLLM:
     return record
 
 
+def _check(llm: LLMSource, revision: str) -> None:
+    if revision != llm.revision:
+        what = f"{llm.source} or its base" if llm.base else llm.source
+        raise DataError(f"{what} has changed since the experiment was planned.", "Start the experiment again.")
+
+
 def _copy(llm: LLMSource, folder: Path) -> None:
     files = manifest_of(llm.source)
-    if digest_of([entry.model_dump() for entry in files], 64) != llm.revision:
-        raise DataError(f"{llm.source} has changed since the experiment was planned.", "Start the experiment again.")
+    _check(llm, digest_of_files(files))
     if is_remote(llm.source):
         download(llm.source, files, folder)
     else:
@@ -108,19 +119,24 @@ def _copy(llm: LLMSource, folder: Path) -> None:
 
 
 def _download(llm: LLMSource, folder: Path, files: str) -> None:
-    """Brings a model from a hub; what an earlier attempt has brought stays."""
-    try:
+    with _told(llm.source):
         found = look_up_model(llm.source)
-        if found.revision != llm.revision:
-            raise DataError(f"{llm.source} has changed since the experiment was planned.", "Start the experiment again.")
-        _remove_others(folder, {file.path for file in found.files})
+        _check(llm, found.revision)
         _bring_each(found, folder, files)
+
+
+@contextmanager
+def _told(address: str) -> Iterator[None]:
+    """What a hub does not answer is tried again: what has arrived stays."""
+    try:
+        yield
     except DownloadError as error:
-        raise TransientError(f"{llm.source} cannot be downloaded: {error}.", "The next attempt goes on from what has arrived.") from None
+        raise TransientError(f"{address} cannot be downloaded: {error}.", "The next attempt goes on from what has arrived.") from None
 
 
 def _bring_each(found: HubModel, folder: Path, files: str) -> None:
     """Puts each large file on remote storage as soon as it is here: an attempt on another machine has it from there."""
+    _remove_others(folder, {file.path for file in found.files})
     put = set(manifest_of(files)) if is_remote(files) else set()
     for file in found.files:
         entry = FileEntry(path=file.path, sha256=file.digest, num_bytes=file.num_bytes)
@@ -138,34 +154,49 @@ def _remove_others(folder: Path, names: set[str]) -> None:
             remove(str(path))
 
 
-def _merge(llm: LLMSource, folder: Path) -> None:
+def _merge(llm: LLMSource, folder: Path, place: str) -> None:
     """Makes one model of an adapter and its base."""
     from dtx_tasks.fetch.merge import merge
 
-    adapter, base = _adapter_and_base(llm)
+    adapter, base = _adapter_and_base(llm, place)
     merge(adapter, base, folder)
 
 
-def _lay_together(llm: LLMSource, folder: Path) -> None:
+def _lay_together(llm: LLMSource, folder: Path, place: str) -> None:
     """Copies a base as it is, and below it the adapter that is trained further."""
-    adapter, base = _adapter_and_base(llm)
-    place = llm.adapter_in(folder)
-    assert place is not None
+    adapter, base = _adapter_and_base(llm, place)
+    below = llm.adapter_in(folder)
+    assert below is not None
     copy_folder(base, str(folder))
     # An earlier continuation has left its own there.
-    remove(str(place))
-    copy_folder(adapter, str(place))
+    remove(str(below))
+    copy_folder(adapter, str(below))
 
 
-def _adapter_and_base(llm: LLMSource) -> tuple[Path, Path]:
-    """Both on this machine, as they were planned with."""
+def _adapter_and_base(llm: LLMSource, place: str) -> tuple[Path, Path]:
+    """Both on this machine, as they were planned with; a base of a hub is downloaded to a place of its own."""
     assert llm.base is not None
-    sources = (llm.source, llm.base)
-    found = [manifest_of(source) for source in sources]
-    if digest_of([llm.kind, *map(digest_of_files, found)], 64) != llm.revision:
-        raise DataError(f"{llm.source} or its base has changed since the experiment was planned.", "Start the experiment again.")
-    adapter, base = (bring(source, files) for source, files in zip(sources, found, strict=True))
-    return adapter, base
+    files = manifest_of(llm.source)
+
+    def check(revision: str) -> None:
+        _check(llm, digest_of([llm.kind, digest_of_files(files), revision], 64))
+
+    base = _hub_base(llm.base, place, check) if is_hub_model(llm.base) else _kept_base(llm.base, check)
+    return bring(llm.source, files), base
+
+
+def _kept_base(source: str, check: Callable[[str], None]) -> Path:
+    files = manifest_of(source)
+    check(digest_of_files(files))
+    return bring(source, files)
+
+
+def _hub_base(address: str, place: str, check: Callable[[str], None]) -> Path:
+    with _told(address):
+        found = look_up_model(address)
+        check(found.revision)
+        _bring_each(found, workplace(place), place)
+    return workplace(place)
 
 
 def _make(recipe: str, folder: Path) -> None:

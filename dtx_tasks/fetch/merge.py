@@ -6,9 +6,8 @@ import shutil
 from typing import TYPE_CHECKING, Any
 
 from peft import PeftConfig, PeftModel, TaskType
-from transformers import AutoTokenizer
 
-from dtx_tasks.pretrained import load_rater, load_writer
+from dtx_tasks.pretrained import load_rater, load_tokenizer, load_writer
 from dtx_tasks.sight import copy_processor
 
 if TYPE_CHECKING:
@@ -25,7 +24,7 @@ def merge(adapter: Path, base: Path, folder: Path) -> None:
         base: The model that it was trained on.
         folder: Where the merged one goes.
     """
-    tokenizer: Any = AutoTokenizer.from_pretrained(adapter)
+    tokenizer = load_tokenizer(base, adapter)
     model = PeftModel.from_pretrained(_load(base, PeftConfig.from_pretrained(str(adapter)).task_type, tokenizer.pad_token_id), adapter)
     model.merge_and_unload().save_pretrained(folder)
     tokenizer.save_pretrained(folder)

@@ -20,7 +20,8 @@ KNOWN_FILE = Path(__file__).with_suffix(".json")
 PACKED = frozenset(
     (
         *("cohere", "cohere2", "deepseek_v2", "deepseek_v3", "gemma", "gemma2", "gemma3_text", "glm", "glm4", "internlm3", "llama", "llava", "llava_next"),
-        *("llava_next_video", "minicpm3", "mistral", "mixtral", "olmo", "olmo2", "phi", "phi3", "qwen2", "qwen2_moe", "qwen3", "qwen3_moe", "starcoder2"),
+        *("llava_next_video", "minicpm3", "mistral", "mixtral", "olmo", "olmo2", "paligemma", "phi", "phi3", "qwen2", "qwen2_moe", "qwen3", "qwen3_moe"),
+        "starcoder2",
     )
 )
 """Rows of a packed batch do not see each other: shown for these in tests/recipes/test_architectures.py. Bloom's and Falcon's do."""

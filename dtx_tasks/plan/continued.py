@@ -51,7 +51,8 @@ def _differs(name: str, own: Any, llm: LLMSource, values: Hyperparameters) -> bo
     if name not in values.model_fields_set or written is None:
         return False
     if name == "lora_target" and written == "all":
-        return _modules(own) != set(TARGETS.get(llm.architecture, ()))
+        # Of other architectures nobody knows here what all are: the adapter's own count.
+        return llm.architecture in TARGETS and _modules(own) != set(TARGETS[llm.architecture])
     return _modules(written) != _modules(own) if isinstance(written, str) else bool(written != own)
 
 

@@ -10,7 +10,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
-from transformers import AutoConfig, AutoTokenizer
+from transformers import AutoConfig
 
 from dtx_tasks.dataset import Part, SplitRows, labelled, leaked_rows, said_place
 from dtx_tasks.errors import ClaimedError, DataError, TransientError
@@ -20,6 +20,7 @@ from dtx_tasks.prepare.encode import can_be_scored, scored_row, told_with_place
 from dtx_tasks.prepare.images import seen_layout, with_kept_images
 from dtx_tasks.prepare.layouts import LAYOUTS, PreparedRow, RowLayout
 from dtx_tasks.prepare.record import prepared
+from dtx_tasks.pretrained import load_tokenizer
 from dtx_tasks.records import TRAIN_FILE, VALIDATION_FILE, FetchedLLM, Layout, PreparedDataset, PrepareDocument, SplitStatistics, digest_of, image_folder
 from dtx_tasks.sight import copy_processor, load_sight
 from dtx_tasks.spec import HELD_OUT
@@ -74,7 +75,7 @@ def _prepare(document: PrepareDocument, base: FetchedLLM, layout: Layout, held: 
     remove(str(target))
     target.mkdir()
     llm_path = bring(f"{layout.llm(document.llm.llm_id)}/files", base.files)
-    tokenizer = AutoTokenizer.from_pretrained(document.llm.adapter_in(llm_path) or llm_path)
+    tokenizer = load_tokenizer(llm_path, document.llm.adapter_in(llm_path))
     adapt(tokenizer, document.llm.template)
     tokenizer.save_pretrained(target / TOKENIZER_FOLDER)
     copy_processor(llm_path, target / TOKENIZER_FOLDER)

@@ -22,8 +22,20 @@ PLAIN_BEGINNINGS = (None, True, False, "gaussian", "orthogonal")
 """Of `init_lora_weights`: others have changed the base, and do so again when the adapter is loaded (PEFT 0.21)."""
 
 UNTOLD = (
-    *("alora_invocation_tokens", "alpha_pattern", "arrow_config", "kasa_config", "layer_replication", "layers_to_transform", "lora_bias", "monteclora_config"),
-    *("rank_pattern", "target_parameters", "trainable_token_indices", "use_bdlora", "use_qalora", "velora_config"),
+    "alora_invocation_tokens",
+    "alpha_pattern",
+    "arrow_config",
+    "kasa_config",
+    "layer_replication",
+    "layers_to_transform",
+    "lora_bias",
+    "monteclora_config",
+    "rank_pattern",
+    "target_parameters",
+    "trainable_token_indices",
+    "use_bdlora",
+    "use_qalora",
+    "velora_config",
 )
 """What PEFT's LoraConfig has beside the hyperparameters of a group."""
 
@@ -71,7 +83,8 @@ def _obstacle(config: Mapping[str, Any]) -> str:
     return f"has {untold}" if untold else ""
 
 
-def _names(written: Any, without: Collection[str] = ()) -> str | None:
-    """Module names as a group writes them; None for none."""
-    names = [written] if isinstance(written, str) else sorted(set(written or ()) - set(without))
-    return ",".join(names) or None
+def _names(written: Any, without: Collection[str] = ()) -> Any:
+    """Module names as a group writes them; None for none, and what are no names as it is, to be refused."""
+    if isinstance(written, list) and all(isinstance(name, str) for name in written):
+        return ",".join(sorted(set(written) - set(without))) or None
+    return written or None

@@ -6,6 +6,7 @@ import json
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from urllib.parse import quote
 
 from dtx_tasks.catalog.recipes import MADE_MODELS
 from dtx_tasks.errors import Mistake, nearest
@@ -56,13 +57,14 @@ def _denied(llm: LLM, found: LLMSource) -> Mistake | None:
     """What was written of a model that its files do not bear out."""
     if llm.architecture not in (None, found.architecture):
         return Mistake(".architecture", f"is not that of the model (got {llm.architecture!r})", f"Its {CONFIG} says {found.architecture!r}.")
-    if "adapter" in llm.model_fields_set and found.base is None:
-        return Mistake(".adapter", f"is of a source that is an adapter, and this is a model (got {llm.adapter!r})", "Leave it out.")
+    key = next((key for key in ("adapter", "base") if key in llm.model_fields_set), None)
+    if key and found.base is None:
+        return Mistake(f".{key}", f"is of a source that is an adapter, and this is a model (got {getattr(llm, key)!r})", "Leave it out.")
     return None
 
 
-def _resolved(llm: LLM, allowed: Allowed) -> LLMSource | Mistake:
-    if llm.source.startswith(MADE):
+def _resolved(llm: LLM, allowed: Allowed, *, is_base: bool = False) -> LLMSource | Mistake:
+    if llm.source.startswith(MADE) and not is_base:
         return _made(llm, llm.source.removeprefix(MADE))
     if is_hub_model(llm.source):
         return _of_hub(llm, allowed)
@@ -72,7 +74,7 @@ def _resolved(llm: LLM, allowed: Allowed) -> LLMSource | Mistake:
     found = _find(llm.source, allowed)
     if isinstance(found, Mistake):
         return found
-    return _of_adapter(llm, found, allowed) if found.has(ADAPTER) else _of_folder(llm, found)
+    return _of_adapter(llm, found, allowed) if found.has(ADAPTER) and not is_base else _of_folder(llm, found)
 
 
 def _of_folder(llm: LLM, found: _Found) -> LLMSource | Mistake:
@@ -160,29 +162,35 @@ def _of_adapter(llm: LLM, adapter: _Found, allowed: Allowed) -> LLMSource | Mist
     continued = continued_values(config) if llm.adapter == "continue" else None
     if isinstance(continued, Mistake):
         return continued
-    found = _base_of(config, llm, allowed)
-    if isinstance(found, Mistake):
-        return found
-    base, of_base = found
+    base = _base_of(config, llm, allowed)
+    if isinstance(base, Mistake):
+        return base
     kind: Kind = "adapter" if continued is None else "continued"
-    revision = digest_of([kind, digest_of_files(adapter.files), digest_of_files(base.files)], 64)
-    source = _llm_source(llm, kind, adapter.source, revision, adapter.num_bytes + base.num_bytes, of_base)
-    is_reward = config.get("task_type") == RATES or _rates(of_base)
+    revision = digest_of([kind, digest_of_files(adapter.files), base.revision], 64)
+    source = _llm_source(llm, kind, adapter.source, revision, adapter.num_bytes + base.num_bytes, {"model_type": base.architecture})
+    is_reward = config.get("task_type") == RATES or base.is_reward
     return source.model_copy(update={"base": base.source, "adapter": continued, "is_reward": is_reward})
 
 
-def _base_of(adapter: dict[str, Any], llm: LLM, allowed: Allowed) -> tuple[_Found, dict[str, Any]] | Mistake:
-    """The base that an adapter names, and what its config.json says."""
-    written = str(adapter.get("base_model_name_or_path") or "")
-    base = _find(written, allowed) if written else Mistake(".source", "is an adapter that does not name its base", f"Name it in {ADAPTER}.")
-    if isinstance(base, Mistake):
-        return Mistake(".source", f"is an adapter, and its base {base.problem}", f"{ADAPTER} names it. {base.remedy}")
-    if not base.has(CONFIG):
-        return Mistake(
-            ".source", f"is an adapter, and its base is not a model in Hugging Face layout (got {written!r})", f"There is no {CONFIG} in {base.source}."
-        )
-    config = _config_of(read_bytes(f"{base.source}/{CONFIG}"), llm)
-    return config if isinstance(config, Mistake) else (base, config)
+def _base_of(adapter: dict[str, Any], llm: LLM, allowed: Allowed) -> LLMSource | Mistake:
+    """The model that an adapter was trained on: what was written of it, else what the adapter names."""
+    written = llm.base or _named_base(adapter, allowed)
+    if not written:
+        return Mistake(".source", "is an adapter that does not name its base", "Name it as `base` of the LLM.")
+    found = _resolved(llm.model_copy(update={"source": written}), allowed, is_base=True)
+    if not isinstance(found, Mistake):
+        return found
+    if llm.base:
+        return Mistake(".base", found.problem, found.remedy)
+    return Mistake(".source", f"is an adapter whose base cannot be used: {found.problem}", f"{found.remedy} `base` of the LLM says where it is.")
+
+
+def _named_base(adapter: dict[str, Any], allowed: Allowed) -> str:
+    """What an adapter names: a folder, else as PEFT reads it a model of the hub; empty for nothing."""
+    name, revision = str(adapter.get("base_model_name_or_path") or ""), adapter.get("revision")
+    address = f"hf://{name}@{quote(str(revision), safe='')}" if revision else f"hf://{name}"
+    is_of_hub = is_hub_model(address) and isinstance(allowed.find(name), Mistake)
+    return address if is_of_hub else name
 
 
 def _llm_source(llm: LLM, kind: Kind, source: str, revision: str, num_bytes: int, config: dict[str, Any]) -> LLMSource:

@@ -65,7 +65,10 @@ class LLM(SpecModel):
 
     adapter: Literal["merge", "continue"] = "merge"
     """Where the source is an adapter: `merge` makes one model of it and its base, on which training begins something new;
-    `continue` trains this very adapter further (LoRA alone). 适配器用法"""
+    `continue` trains this very adapter further (plain LoRA alone). 适配器用法"""
+
+    base: Annotated[str, Field(min_length=1, examples=["models/Qwen2.5-7B-Instruct", "hf://Qwen/Qwen2.5-7B-Instruct"])] | None = None
+    """Where the source is an adapter: the model that it was trained on, written as a source is; by default what the adapter itself names. 适配器的基座"""
 
     architecture: Annotated[str, Field(min_length=1)] | None = None
     """What its config.json calls `model_type`; the file says it by itself, and must say the same. 模型结构"""

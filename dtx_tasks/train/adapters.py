@@ -53,9 +53,12 @@ def begin_adapter(model: PreTrainedModel, values: Hyperparameters, base: Path, g
     """
     if given is None:
         return model, _new_adapter(values, model, str(base))
+    seeing = beside_language(model)
     # Under ZeRO-3 the first step stops where the adapter is in fp32 and its base is not (DeepSpeed issue 8072): TRL does the same for new ones.
     learner = PeftModel.from_pretrained(model, given, is_trainable=True, autocast_adapter_dtype=not is_deepspeed_zero3_enabled())
     learner.peft_config["default"].base_model_name_or_path = str(base)
+    for name in seeing:
+        model.get_submodule(name).requires_grad_(requires_grad=False)
     return learner, None
 
 

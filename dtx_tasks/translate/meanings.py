@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, get_args
 
 from dtx_tasks.spec.llm import Template
@@ -49,18 +49,25 @@ def model(draft: Draft, value: Any) -> Said:
     revision = draft.written.get("model_revision") or draft.written.get("revision_of_model")
     at = f"@{revision}" if revision and revision != "main" else ""
     source = draft.ground.path_for(found) if found else f"hf://{value}{at}"
-    draft.llm = {"name": PurePath(str(value)).name, "source": source, **draft.llm}
+    key = "base" if _adapter_of(draft) else "source"
+    draft.llm = {"name": PurePath(str(value)).name, **draft.llm, key: source}
     if found:
-        return translated(f"llms: source: {source}")
+        return translated(f"llms: {key}: {source}")
     if not HUB_ID.fullmatch(str(value)):
-        draft.llm["source"] = str(value)
-        return impossible(f"there is no such folder here (got {value!r}). Correct `source` of the LLM.")
-    return translated(f"llms: source: {source}; `dtx validate` says how such a model is brought here.")
+        draft.llm[key] = str(value)
+        return impossible(f"there is no such folder here (got {value!r}). Correct `{key}` of the LLM.")
+    return translated(f"llms: {key}: {source}; `dtx validate` says how such a model is brought here.")
+
+
+def _adapter_of(draft: Draft) -> Path | None:
+    """The adapter that is named beside the base, if it is here: it is the source then."""
+    written = draft.written.get("adapter_name_or_path") or draft.written.get("lora_model_dir")
+    return draft.ground.find(str(written)) if written else None
 
 
 def given_adapter(draft: Draft, value: Any) -> Said:
     """An adapter on the base is trained further; or merged into it, where a new one is to be begun."""
-    found = draft.ground.find(str(value))
+    found = _adapter_of(draft)
     if found is None:
         return impossible(f"there is no such folder here (got {value!r}). Name that of one adapter as `source` of the LLM, with `adapter: continue`.")
     draft.llm["source"] = draft.ground.path_for(found)

@@ -10,7 +10,9 @@ import pytest
 import torch
 import transformers
 from datasets import Dataset
+from peft import LoraConfig, get_peft_model
 from PIL import Image
+from safetensors.torch import load_file
 from transformers import AutoConfig, AutoProcessor, AutoTokenizer
 
 from dtx_tasks.dataset import RowFile
@@ -60,10 +62,10 @@ def write_rows(folder: Path, colours: dict[str, str] | None = None) -> None:
     (folder / "rows.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
 
 
-def make_trial_with_images(folder: Path, architecture: str, *groups: dict[str, Any], **resources: Any) -> Trial:
-    """An experiment on the model in `base` and on `rows.jsonl`."""
+def make_trial_with_images(folder: Path, architecture: str, *groups: dict[str, Any], llm: dict[str, Any] | None = None, **resources: Any) -> Trial:
+    """An experiment on the model in `base`, or another one, and on `rows.jsonl`."""
     data = {"name": "rows", "train": "rows.jsonl", "validation": "rows.jsonl", "columns": {"images": "images"}}
-    matrix = {"llms": [{"name": "tiny", "source": "base", "template": architecture}], "datasets": [data], "hyperparameters": list(groups)}
+    matrix = {"llms": [llm or {"name": "tiny", "source": "base", "template": architecture}], "datasets": [data], "hyperparameters": list(groups)}
     changes = {"scoring": {"metrics": ["exact_match", "perplexity"], "max_new_tokens": 4}, "selection": {"metric": "perplexity"}, "resources": resources}
     return make_trial(folder, matrix=matrix, allow_leakage="the test compares nothing", **changes)
 
@@ -115,9 +117,22 @@ def test_rows_with_images_are_learned(architecture: str, group: dict[str, Any], 
     known = Loaded(trained[0].eval(), loaded.tokenizer, loaded.sight)
     found, wanted = (torch.tensor(perplexities(model, shown_rows(made), SCORING)).log() for model in (loaded, known))
     assert torch.allclose(found, wanted, rtol=1e-4)
-    # TRL's head, which measures on the way, is up to 5e-4 apart on PaliGemma: why is not known yet.
-    assert losses(folder, "validation")[-1] == pytest.approx(found.mean().item(), rel=1e-3 if architecture == "paligemma" else 1e-4)
+    assert losses(folder, "validation")[-1] == pytest.approx(found.mean().item(), rel=1e-4)
     assert eyes_of(loaded.model) == eyes_of(load_writer(tmp_path / "base"))
+
+
+@pytest.mark.parametrize("architecture", sorted(SEEING))
+def test_answer_is_not_seen_before_it_is_written(architecture: str, tmp_path: Path) -> None:
+    """A row of text is as likely alone as beside longer ones, and its first tokens as they are without the rest."""
+    model = load_writer(make_seeing(architecture, tmp_path)).eval()
+    row, pad = torch.arange(4, 14)[None], torch.zeros(1, 5, dtype=torch.long)
+    with torch.inference_mode():
+        alone = model(input_ids=row).logits
+        mask = torch.cat([torch.ones_like(row), pad], 1)
+        padded = model(input_ids=torch.cat([row, pad], 1), attention_mask=mask).logits[:, :10]
+        begun = model(input_ids=row[:, :6]).logits
+    assert torch.allclose(alone, padded, atol=1e-5)
+    assert torch.allclose(alone[:, :6], begun, atol=1e-5)
 
 
 @pytest.mark.parametrize("architecture", sorted(SEEING - {"paligemma"}))
@@ -130,6 +145,23 @@ def test_images_are_never_learned(architecture: str, tmp_path: Path) -> None:
     assert [len(row["image_files"]) for row in rows] == [1, 1, 1, 1, 2, 2, 2, 0]
     assert [bool(tokens) for tokens in hidden] == [True] * 7 + [False]
     assert {token for tokens in hidden for token in tokens} == {config.image_token_id}
+
+
+def test_eyes_of_a_given_adapter_stay_as_they_are(tmp_path: Path) -> None:
+    """One that was trained elsewhere may have changed what sees: that is kept, and the language alone learns."""
+    base = make_seeing("llava", tmp_path / "base")
+    model = get_peft_model(load_writer(base), LoraConfig(r=4, lora_alpha=8, target_modules=["q_proj", "v_proj"], task_type="CAUSAL_LM"))
+    for name, weight in model.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(weight)
+    model.save_pretrained(tmp_path / "given")
+    write_rows(tmp_path)
+    given = {"name": "given", "source": "given", "base": "base", "template": "llava", "adapter": "continue"}
+    made = make_trial_with_images(tmp_path, "llava", {"name": "lora", **COMMON}, llm=given).ready()
+    folder = train(made.plan.jobs[0], made.layout, tmp_path / "work", micro_batch_size=2)
+    before, after = (load_file(place / "adapter_model.safetensors") for place in (tmp_path / "given", folder.final))
+    found = {("vision_tower" in name, torch.equal(weight, after[name])) for name, weight in before.items()}
+    assert found == {(True, True), (False, False)}
 
 
 def test_exported_model_sees(tmp_path: Path) -> None:

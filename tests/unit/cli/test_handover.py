@@ -1,5 +1,6 @@
 """The author's files, handed over to the platform."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +99,21 @@ def test_models_are_uploaded_whole_and_recipes_are_not(tmp_path: Path) -> None:
     first, second = found["matrix"]["llms"]
     assert [entry.path for entry in manifest(Path(first["source"]))] == ["config.json", "model.safetensors", "sub/merges.txt"]
     assert second["source"] == "made:tiny-test"
+
+
+def test_adapter_is_handed_over_with_its_base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The platform is told where that is, for the adapter names it as it is called here: it comes to the same plan."""
+    data = FakeData(tmp_path)
+    for name, value in {"DTX_CONFIG": data.config(), "DTX_HOME": tmp_path / "home", "DTX_ROOT": tmp_path / "store"}.items():
+        monkeypatch.setenv(name, str(value))
+    monkeypatch.delenv("DTX_CATALOG_URL", raising=False)
+    base = data.text("model/config.json", '{"model_type": "llama"}').parent
+    data.text("tuned/adapter_config.json", json.dumps({"peft_type": "LORA", "base_model_name_or_path": str(base)}))
+    matrix = {"llms": [{"name": "l", "source": "tuned"}], "datasets": [{"name": "mine", **data.splits("mine")}], "hyperparameters": ["quick"]}
+    request = SpecDocument("e", {"name": "x", "matrix": matrix})
+    local = plan_document(request, Origin(tmp_path))
+    changed = hand_over(request.data, local, tmp_path, str(tmp_path / "store"))
+    assert plan_document(SpecDocument("e", changed), Origin(None, data_roots("default"))).plan_id == local.plan_id
 
 
 def test_definitions_anywhere_are_handed_over(tmp_path: Path) -> None:

@@ -24,3 +24,14 @@ def test_merged_model_computes_what_the_adapter_on_its_base_does(tmp_path: Path)
     assert not torch.allclose(logits_of(load(base)), expected, atol=1e-1)
     assert not (tmp_path / "merged" / "adapter_config.json").exists()
     assert (tmp_path / "merged" / "chat_template.jinja").is_file()
+
+
+def test_adapter_without_a_tokenizer_has_that_of_its_base(tmp_path: Path) -> None:
+    """PEFT by itself saves none."""
+    base = make_model(tmp_path / "base")
+    adapter = make_adapter(base, tmp_path / "adapter")
+    for path in adapter.iterdir():
+        if not path.name.startswith("adapter"):
+            path.unlink()
+    merge(adapter, base, tmp_path / "merged")
+    assert (tmp_path / "merged" / "tokenizer.json").read_bytes() == (base / "tokenizer.json").read_bytes()

@@ -504,6 +504,8 @@ def test_all_linear_layers_are_told_from_some(tmp_path: Path) -> None:
     llm = given_adapter(tmp_path, target_modules=["q_proj"])
     (line,) = told(tmp_path, matrix=make_matrix(llms=[llm], hyperparameters=[{"name": "g", "lora_target": "all"}]))
     assert "has lora_target: q_proj." in line
+    FakeData(tmp_path).text("CausalLM/config.json", '{"model_type": "qwen3", "architectures": ["Qwen3ForCausalLM"]}')
+    assert found(tmp_path, matrix=make_matrix(llms=[llm], hyperparameters=[{"name": "g", "lora_target": "all"}])).llms["tuned"].architecture == "qwen3"
 
 
 def test_base_that_only_rates_is_for_rating(tmp_path: Path) -> None:

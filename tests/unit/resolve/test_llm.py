@@ -62,8 +62,8 @@ def test_adapter_is_known_by_its_own_files_and_by_those_of_its_base(folder: Path
     [
         ({"peft_type": "PREFIX_TUNING", "base_model_name_or_path": "base"}, "learned tokens"),
         ({"peft_type": "LORA"}, "does not name its base"),
-        ({"peft_type": "LORA", "base_model_name_or_path": "gone"}, "its base"),
-        ({"peft_type": "LORA", "base_model_name_or_path": "tuned"}, "its base is not a model"),
+        ({"peft_type": "LORA", "base_model_name_or_path": "gone"}, "whose base cannot be used: is not there (got 'gone')"),
+        ({"peft_type": "LORA", "base_model_name_or_path": "tuned"}, "whose base cannot be used: is not a model in Hugging Face layout (got 'tuned')"),
     ],
 )
 def test_adapter_that_cannot_be_merged_is_told(folder: Path, config: dict[str, Any], said: str) -> None:
@@ -82,6 +82,16 @@ def test_adapter_of_a_request_may_not_lead_elsewhere(folder: Path, tmp_path_fact
     answer = resolved(folder, "tuned", roots=(folder,))
     assert isinstance(answer, Mistake)
     assert (answer.key_path, "may" in answer.problem) == (".source", True)
+
+
+def test_base_of_an_adapter_is_where_one_says(folder: Path) -> None:
+    """In place of what the adapter names: it was trained on another machine."""
+    write(folder / "tuned", "adapter_config.json", {"peft_type": "LORA", "base_model_name_or_path": "/home/ann/llama"})
+    said = "is an adapter whose base cannot be used: is not there (got '/home/ann/llama'). Looked for /home/ann/llama. `base` of the LLM says where it is."
+    assert refused(folder, "tuned") == f".source: {said}"
+    assert found(folder, "tuned", base="base").base == str(folder / "base")
+    assert refused(folder, "tuned", base="elsewhere").startswith(".base: is not there (got 'elsewhere')")
+    assert refused(folder, "base", base="base").startswith(".base: is of a source that is an adapter, and this is a model (got 'base')")
 
 
 GIVEN = {"peft_type": "LORA", "task_type": "CAUSAL_LM", "base_model_name_or_path": "base", "r": 4, "lora_alpha": 6, "target_modules": ["v_proj", "q_proj"]}
@@ -133,10 +143,13 @@ def test_adapter_that_is_not_trained_further_is_told(folder: Path, config: dict[
     assert found(folder, "tuned").kind == "adapter"
 
 
-def test_adapter_with_values_that_no_group_has_is_told(folder: Path) -> None:
+@pytest.mark.parametrize(
+    ("config", "said"), [({"r": 2048}, "lora_rank no group could have (it is 2048)"), ({"target_modules": [1]}, "lora_target no group could have (it is [1])")]
+)
+def test_adapter_with_values_that_no_group_has_is_told(folder: Path, config: dict[str, Any], said: str) -> None:
     """What a job is trained with stands in its document."""
-    write(folder / "tuned", "adapter_config.json", {**GIVEN, "r": 2048})
-    assert refused(folder, "tuned", adapter="continue").startswith(".adapter: continues an adapter whose lora_rank no group could have (it is 2048)")
+    write(folder / "tuned", "adapter_config.json", {**GIVEN, **config})
+    assert refused(folder, "tuned", adapter="continue").startswith(f".adapter: continues an adapter whose {said}")
 
 
 @pytest.mark.parametrize("use", ["merge", "continue"])
@@ -159,7 +172,7 @@ def test_description_that_cannot_be_read_is_told(folder: Path, name: str, conten
     (folder / ("tuned" if name == "adapter_config.json" else "base") / name).write_text(content)
     answer = resolved(folder, "tuned")
     assert isinstance(answer, Mistake)
-    assert answer.problem.startswith(f"its {name} is no {'JSON' if content == '{' else 'mapping'}")
+    assert f"its {name} is no {'JSON' if content == '{' else 'mapping'}" in answer.problem
 
 
 REWARD_CONFIG = {"model_type": "llama", "architectures": ["LlamaForSequenceClassification"]}

@@ -205,6 +205,33 @@ def test_interrupted_fetch_goes_on_elsewhere(hub: Hub, bucket: str, tmp_path: Pa
     assert {path.name: path.read_bytes() for path in files.iterdir()} == hub.files
 
 
+@pytest.mark.parametrize("written", [{}, {"base": "ms://ann/small"}])
+def test_base_of_an_adapter_comes_from_its_hub(hub: Hub, tmp_path: Path, written: dict[str, str]) -> None:
+    """By the name that the adapter has for it, as PEFT reads it, or by another; laid together they need neither again."""
+    config = {"peft_type": "LORA", "task_type": "CAUSAL_LM", "base_model_name_or_path": "ann/small", "r": 4, "lora_alpha": 8, "target_modules": ["q_proj"]}
+    (tmp_path / "tuned").mkdir()
+    (tmp_path / "tuned" / "adapter_config.json").write_text(json.dumps(config))
+    llm = find(str(tmp_path / "tuned"), adapter="continue", **written)
+    assert not isinstance(llm, Mistake), llm
+    assert (llm.kind, llm.base, llm.architecture) == ("continued", "ms://ann/small@master" if written else f"hf://ann/small@{COMMIT}", "llama")
+    files = brought(llm, tmp_path / "store")
+    assert files == {name: hub.files[name] for name in ("config.json", "model.bin", "tokenizer.json")} | {
+        "adapter/adapter_config.json": json.dumps(config).encode()
+    }
+    assert [path.name for path in (tmp_path / "store/default/models" / llm.llm_id).iterdir() if path.is_dir()] == ["files"]
+
+
+def test_base_that_cannot_be_downloaded_is_tried_again(hub: Hub, tmp_path: Path) -> None:
+    """What has arrived of it stays."""
+    (tmp_path / "tuned").mkdir()
+    (tmp_path / "tuned" / "adapter_config.json").write_text('{"peft_type": "LORA", "base_model_name_or_path": "ann/small"}')
+    llm = found(str(tmp_path / "tuned"))
+    hub.missing = {"model.bin"}
+    with pytest.raises(TransientError, match=r"cannot be downloaded: model.bin: the server answered 404"):
+        brought(llm, tmp_path / "store")
+    assert (tmp_path / "store/default/models" / llm.llm_id / "base/config.json").read_bytes() == hub.files["config.json"]
+
+
 def test_broken_connection_is_gone_on_with(hub: Hub, tmp_path: Path) -> None:
     """Within an attempt, as long as something arrives."""
     hub.breaks_after = 4096

@@ -218,6 +218,20 @@ def test_adapter_is_trained_further_as_it_is(tmp_path: Path) -> None:
     assert told(found, "lora_rank") == "not needed: lora_rank is that of the adapter, which is trained further."
 
 
+@pytest.mark.parametrize("order", [1, -1])
+@pytest.mark.parametrize(
+    ("base", "said"),
+    [("a/b", "translated: llms: base: hf://a/b;"), ("/models/llama", "not possible: there is no such folder here (got '/models/llama'). Correct `base`")],
+)
+def test_base_of_an_adapter_is_named_beside_it(tmp_path: Path, base: str, said: str, order: int) -> None:
+    """The adapter's own file may name a place of another machine; in whichever order the two are written."""
+    (tmp_path / "saves").mkdir()
+    found = translate("".join([f"model_name_or_path: {base}\n", "adapter_name_or_path: saves\n"][::order]) + "dataset: some\n", tmp_path)
+    (llm,) = found.experiment["matrix"]["llms"]
+    assert (llm["source"], llm["base"], llm["adapter"]) == ("saves", base if base.startswith("/") else f"hf://{base}", "continue")
+    assert told(found, "model_name_or_path").startswith(said)
+
+
 def test_adapter_is_merged_where_a_new_one_is_begun(tmp_path: Path) -> None:
     """The new one is as the file says."""
     (tmp_path / "saves").mkdir()
