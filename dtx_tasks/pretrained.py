@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText, AutoModelForSequenceClassification, AutoTokenizer
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
+from dtx_tasks.errors import DataError
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -53,9 +55,19 @@ def load_tokenizer(base: Path, adapter: Path | None = None) -> Any:
     Args:
         base: A model's files in Hugging Face layout.
         adapter: An adapter's on it.
+
+    Raises:
+        DataError: There is none that can be loaded.
     """
     own = adapter if adapter and (adapter / "tokenizer_config.json").exists() else base
-    return AutoTokenizer.from_pretrained(own)
+    try:
+        return AutoTokenizer.from_pretrained(own)
+    except (OSError, ValueError) as error:
+        # With a number it is the disk's error, which may pass.
+        if isinstance(error, OSError) and error.errno:
+            raise
+        said = str(error).strip().partition("\n")[0]
+        raise DataError(f"The model has no tokenizer that can be loaded: {said}", "Bring the model again, with the files of its tokenizer.") from None
 
 
 def beside_language(model: Any) -> list[str]:

@@ -281,6 +281,11 @@ class FakeData:
         path.write_bytes(content if isinstance(content, bytes) else content.encode())
         return path
 
+    def model(self, name: str, config: str = '{"model_type": "llama"}') -> Path:
+        """The folder of a model, with this configuration and something for weights."""
+        self.text(f"{name}/model.safetensors", "weights")
+        return self.text(f"{name}/config.json", config).parent
+
     def jsonl(self, name: str, rows: Sequence[dict[str, Any]] | int = 3) -> Path:
         """A .jsonl file of these rows, or of so many made-up ones."""
         made = [{"instruction": f"{name} {number}", "output": "yes"} for number in range(rows)] if isinstance(rows, int) else rows

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -16,13 +17,17 @@ from dtx_tasks.resolve.adapter import RATES, continued_values
 from dtx_tasks.storage import DownloadError, bring_model, digest_of_files, is_hub_model, is_remote, look_up_model, manifest, manifest_of, read_bytes
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from dtx_tasks.records import FileEntry
     from dtx_tasks.resolve.files import Allowed
     from dtx_tasks.spec import LLM
+    from dtx_tasks.storage import HubFile
 
 MADE = "made:"
 ADAPTER = "adapter_config.json"
 CONFIG = "config.json"
+WEIGHTS = re.compile(r".*\.(safetensors|bin)")
 OF_TOKENS = ("PROMPT_TUNING", "PREFIX_TUNING", "P_TUNING")
 """PEFT's names of methods whose adapters are tokens: there is nothing to merge."""
 
@@ -80,7 +85,7 @@ def _resolved(llm: LLM, allowed: Allowed, *, is_base: bool = False) -> LLMSource
 def _of_folder(llm: LLM, found: _Found) -> LLMSource | Mistake:
     if not found.has(CONFIG):
         return Mistake(".source", f"is not a model in Hugging Face layout (got {llm.source!r})", f"There is no {CONFIG} in {found.source}.")
-    config = _config_of(read_bytes(f"{found.source}/{CONFIG}"), llm)
+    config = _incomplete(found.files, llm) or _config_of(read_bytes(f"{found.source}/{CONFIG}"), llm)
     return config if isinstance(config, Mistake) else _llm_source(llm, "local", found.source, digest_of_files(found.files), found.num_bytes, config)
 
 
@@ -99,8 +104,15 @@ def _of_hub(llm: LLM, allowed: Allowed) -> LLMSource | Mistake:
         return Mistake(".source", f"cannot be downloaded: {error} (got {llm.source!r})", remedy)
     if content is None:
         return Mistake(".source", f"is not a model in Hugging Face layout (got {llm.source!r})", f"There is no {CONFIG} in it.")
-    config = _config_of(content, llm)
+    config = _incomplete(found.files, llm) or _config_of(content, llm)
     return config if isinstance(config, Mistake) else _llm_source(llm, "hub", found.address, found.revision, found.num_bytes, config)
+
+
+def _incomplete(files: Iterable[FileEntry | HubFile], llm: LLM) -> Mistake | None:
+    """What a model lacks that has a configuration: its weights."""
+    if any(WEIGHTS.fullmatch(file.path) for file in files):
+        return None
+    return Mistake(".source", f"has no weights that are read here (got {llm.source!r})", "They are called model*.safetensors or pytorch_model*.bin.")
 
 
 def _config_of(content: bytes, llm: LLM) -> dict[str, Any] | Mistake:

@@ -34,7 +34,7 @@ from dtx_tasks.storage.folders import (
 )
 from dtx_tasks.storage.hub import HubFiles, bring_hub, is_hub, look_up
 from dtx_tasks.storage.local import local_path, sha256_of
-from dtx_tasks.storage.models import HubModel, at_commit, bring_model, is_hub_model, look_up_model
+from dtx_tasks.storage.models import HubFile, HubModel, at_commit, bring_model, is_hub_model, look_up_model
 from dtx_tasks.storage.pattern import chosen, parted
 from dtx_tasks.storage.places import Places, places
 from dtx_tasks.storage.web import DownloadError, bring_page, is_web
@@ -42,6 +42,7 @@ from dtx_tasks.storage.web import DownloadError, bring_page, is_web
 __all__ = [
     "Claim",
     "DownloadError",
+    "HubFile",
     "HubFiles",
     "HubModel",
     "Places",

@@ -114,10 +114,22 @@ def datasets(draft: Draft, value: Any) -> Said:
     if not entries:
         return impossible("is no list of datasets with a path each. Write `datasets` yourself: docs/datasets.md.")
     draft.datasets = [_dataset(draft, index, entry) for index, entry in enumerate(entries)]
-    said = f"datasets: {', '.join(str(item['train']) for item in draft.defined)}"
+    said = f"datasets: {', '.join(str(item['train']) for item in draft.defined)}{_template(draft, entries)}"
     if len(entries) > 1:
         return impossible(f"{said}: a job each, since they are not learned together. To mix them, put their rows into one folder of files in one format.")
     return translated(said)
+
+
+def _template(draft: Draft, entries: list[dict[str, Any]]) -> str:
+    """Rows of the type `alpaca` are asked by a prompt of their own there, whatever the model's chat template is."""
+    kinds = {entry.get("type") == "alpaca" for entry in entries}
+    if True not in kinds or draft.written.get("chat_template"):
+        return ""
+    if False in kinds:
+        draft.told.append(("datasets", impossible("some are asked by axolotl's alpaca prompt, others are not: an LLM has one `template` here.")))
+        return ""
+    draft.llm["template"] = "alpaca"
+    return "; template: alpaca of the LLM, as axolotl asks such rows"
 
 
 def _dataset(draft: Draft, index: int, entry: dict[str, Any]) -> dict[str, Any]:

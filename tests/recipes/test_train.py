@@ -144,7 +144,7 @@ def test_what_does_not_fit_into_memory_is_told_with_what_was_asked_for(trial: Ca
     assert finish(process) == 77
     found = failure("train", made.plan.jobs[0].job_id, made.plan.packs[0], made.layout)
     assert found is not None
-    assert re.match(r"Out of memory with 2 rows of at most 300000 tokens in one pass: .*tried to allocate \d+ bytes", found.message)
+    assert re.match(r"Out of memory with 1 rows of at most 300000 tokens in one pass: .*tried to allocate \d+ bytes", found.message)
 
 
 @pytest.mark.slow

@@ -107,7 +107,7 @@ def test_adapter_is_handed_over_with_its_base(tmp_path: Path, monkeypatch: pytes
     for name, value in {"DTX_CONFIG": data.config(), "DTX_HOME": tmp_path / "home", "DTX_ROOT": tmp_path / "store"}.items():
         monkeypatch.setenv(name, str(value))
     monkeypatch.delenv("DTX_CATALOG_URL", raising=False)
-    base = data.text("model/config.json", '{"model_type": "llama"}').parent
+    base = data.model("model")
     data.text("tuned/adapter_config.json", json.dumps({"peft_type": "LORA", "base_model_name_or_path": str(base)}))
     matrix = {"llms": [{"name": "l", "source": "tuned"}], "datasets": [{"name": "mine", **data.splits("mine")}], "hyperparameters": ["quick"]}
     request = SpecDocument("e", {"name": "x", "matrix": matrix})
@@ -136,7 +136,7 @@ def test_spec_of_the_author_is_not_changed(tmp_path: Path) -> None:
 def test_handing_over_twice_is_handing_over_once(tmp_path: Path) -> None:
     """The same files are the same uploads, also from where they were uploaded to."""
     FakeData(tmp_path).text("a.jsonl", "rows")
-    FakeData(tmp_path).text("model/config.json", '{"model_type": "llama"}')
+    FakeData(tmp_path).model("model")
     data = spec(datasets=[{"name": "d", "train": "a.jsonl"}], llms=[{"name": "l", "source": "model"}])
     first = handed(tmp_path, data)
     before = manifest(tmp_path / "store")
@@ -190,7 +190,7 @@ def test_files_of_own_resources_are_handed_over_by_their_content(tmp_path: Path,
     monkeypatch.setenv("DTX_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("DTX_ROOT", str(tmp_path / "store"))
     monkeypatch.delenv("DTX_CATALOG_URL", raising=False)
-    data.text("model/config.json", '{"model_type": "llama"}')
+    data.model("model")
     (tmp_path / "link").symlink_to(tmp_path / "model")
     create_resource(DATASETS, SpecDocument("d", {"name": "mine", **data.splits("mine")}), Origin(tmp_path), team="default", author="ann")
     create_resource(LLMS, SpecDocument("l", {"name": "mine", "source": "link"}), Origin(tmp_path), team="default", author="ann")

@@ -20,7 +20,7 @@ STAGES = {"dpo": "dpo_zh_demo", "kto": "kto_en_demo", "rm": "dpo_zh_demo", "pt":
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeData:
     """A folder with a configuration, a model, and what somebody has from LLaMA-Factory."""
     data = stand_in(tmp_path, monkeypatch)
-    data.text("models/base/config.json", '{"model_type": "llama"}')
+    data.model("models/base")
     data.text("data/identity.json", json.dumps([{"instruction": f"Who is {number}?", "output": "yes"} for number in range(40)]))
     data.text("data/dataset_info.json", json.dumps({"identity": {"file_name": "identity.json"}}))
     return data

@@ -49,6 +49,7 @@ def test_adapter_is_handed_over_with_its_base(tmp_path: Path, bucket: str) -> No
     """Pods see neither folder of the author's machine."""
     for name, file in {"tuned": "adapter_config.json", "base": "config.json"}.items():
         (tmp_path / name).mkdir()
+        (tmp_path / name / "model.safetensors").touch()
         (tmp_path / name / file).write_text('{"peft_type": "LORA", "base_model_name_or_path": "base", "model_type": "llama"}')
     llm = resolve_llm(LLM(name="a", source="tuned", template="default"), Allowed(tmp_path, None))
     rows = make_dataset_source("rows")

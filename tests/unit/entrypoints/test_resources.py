@@ -67,7 +67,7 @@ def used(plan: ExperimentPlan) -> list[str]:
 def test_paths_are_kept_absolute(here: Path) -> None:
     """Other commands run in other folders."""
     assert create(here).content["train"] == str(here / "mine.train.jsonl")
-    model = FakeData(here).text("model/config.json", '{"model_type": "llama"}').parent
+    model = FakeData(here).model("model")
     assert create(here, LLMS, source="model").content["source"] == str(model)
     assert create(here, LLMS, name="made", source="made:tiny-test").content["source"] == "made:tiny-test"
     reward_in(here / "reward")
@@ -200,9 +200,9 @@ def test_changed_file_is_a_new_version(here: Path) -> None:
 
 def test_changed_weights_are_a_new_version(here: Path) -> None:
     """The same for the folder of an LLM."""
-    FakeData(here).text("model/config.json", '{"model_type": "llama"}')
+    FakeData(here).model("model")
     create(here, LLMS, source="model")
-    FakeData(here).text("model/model.safetensors", "weights")
+    FakeData(here).text("model/model.safetensors", "others")
     assert used(plan(here, llms=["mine"], datasets=["rows"]))[0] == "LLM mine@2"
 
 
@@ -381,7 +381,7 @@ BY_REWARD: dict[str, Any] = {"stage": "grpo", "num_generations": 4}
 
 def reward_in(folder: Path) -> str:
     """A model that rates, and where it is."""
-    return str(FakeData(folder).text("config.json", '{"model_type": "llama", "architectures": ["LlamaForSequenceClassification"]}').parent)
+    return str(FakeData(folder).model(".", '{"model_type": "llama", "architectures": ["LlamaForSequenceClassification"]}'))
 
 
 @pytest.mark.parametrize("source", ["{elsewhere}", "s3://bucket/reward", "hf://ann/private"])

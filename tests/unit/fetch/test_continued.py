@@ -24,6 +24,7 @@ def document(tmp_path: Path) -> BaseDocument:
     config = {"peft_type": "LORA", "task_type": "CAUSAL_LM", "base_model_name_or_path": "base", "r": 4, "lora_alpha": 8, "target_modules": ["q_proj"]}
     for name, content in {
         "base/config.json": {"model_type": "llama"},
+        "base/pytorch_model.bin": {},
         "base/adapter/adapter_config.json": config,
         "base/adapter/earlier.json": {},
         "tuned/adapter_config.json": config,
@@ -41,7 +42,7 @@ def test_adapter_lies_below_its_base(document: BaseDocument, tmp_path: Path) -> 
     layout = Layout(str(tmp_path / "store"), "default")
     record = fetch(document, layout, "a test")
     files = tmp_path / "store/default/models" / document.llm.llm_id / "files"
-    assert [entry.path for entry in record.files] == ["adapter/adapter_config.json", "adapter/tokenizer.json", "config.json"]
+    assert [entry.path for entry in record.files] == ["adapter/adapter_config.json", "adapter/tokenizer.json", "config.json", "pytorch_model.bin"]
     assert document.llm.adapter_in(files) == files / "adapter"
     assert (files / "adapter/adapter_config.json").read_bytes() == (tmp_path / "tuned/adapter_config.json").read_bytes()
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
 import torch
 from peft import PeftModel
 
+from dtx_tasks.errors import DataError
 from dtx_tasks.fetch.merge import merge
+from dtx_tasks.pretrained import load_tokenizer
 from tests.unit.models import load, logits_of, make_adapter, make_model
 
 if TYPE_CHECKING:
@@ -35,3 +38,12 @@ def test_adapter_without_a_tokenizer_has_that_of_its_base(tmp_path: Path) -> Non
             path.unlink()
     merge(adapter, base, tmp_path / "merged")
     assert (tmp_path / "merged" / "tokenizer.json").read_bytes() == (base / "tokenizer.json").read_bytes()
+
+
+def test_model_without_a_tokenizer_is_told(tmp_path: Path) -> None:
+    """In words, and not by where it failed."""
+    base = make_model(tmp_path / "base")
+    for path in base.glob("*token*"):
+        path.unlink()
+    with pytest.raises(DataError, match=r"^The model has no tokenizer that can be loaded: "):
+        load_tokenizer(base)

@@ -32,7 +32,7 @@ def llm_mistake(source: Path | str, allowed: Allowed) -> str:
 
 def make_model(folder: Path, weights: str = "weights") -> Path:
     data = FakeData(folder)
-    data.text("model/config.json", '{"model_type": "llama"}')
+    data.model("model")
     data.text("model/model.safetensors", weights)
     return folder / "model"
 

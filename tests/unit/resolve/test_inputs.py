@@ -243,7 +243,7 @@ def test_what_cannot_be_trained_on_stops_the_plan(tmp_path: Path, changes: dict[
 
 def seeing(folder: Path, architecture: str = "llava", template: str = "llava", **group: Any) -> dict[str, Any]:
     """A matrix whose rows have images, for a model of an architecture."""
-    FakeData(folder).text("model/config.json", json.dumps({"model_type": architecture, "vision_config": {}}))
+    FakeData(folder).model("model", json.dumps({"model_type": architecture, "vision_config": {}}))
     FakeData(folder).text("a.png", "pixels")
     turns = [{"from": "human", "value": "<image>?"}, {"from": "gpt", "value": "b"}]
     path = FakeData(folder).jsonl("d.jsonl", [{"conversations": turns, "images": ["a.png"]}])
@@ -436,7 +436,7 @@ def test_both_keys_that_differ_are_told(tmp_path: Path) -> None:
 
 def model_in(folder: Path, head: str) -> str:
     """A model with this head, and where it is."""
-    return str(FakeData(folder).text(f"{head}/config.json", f'{{"model_type": "llama", "architectures": ["LlamaFor{head}"]}}').parent)
+    return str(FakeData(folder).model(head, f'{{"model_type": "llama", "architectures": ["LlamaFor{head}"]}}'))
 
 
 def test_reward_model_that_rates_nothing_stops_the_plan(tmp_path: Path) -> None:
@@ -504,7 +504,7 @@ def test_all_linear_layers_are_told_from_some(tmp_path: Path) -> None:
     llm = given_adapter(tmp_path, target_modules=["q_proj"])
     (line,) = told(tmp_path, matrix=make_matrix(llms=[llm], hyperparameters=[{"name": "g", "lora_target": "all"}]))
     assert "has lora_target: q_proj." in line
-    FakeData(tmp_path).text("CausalLM/config.json", '{"model_type": "qwen3", "architectures": ["Qwen3ForCausalLM"]}')
+    FakeData(tmp_path).model("CausalLM", '{"model_type": "qwen3", "architectures": ["Qwen3ForCausalLM"]}')
     assert found(tmp_path, matrix=make_matrix(llms=[llm], hyperparameters=[{"name": "g", "lora_target": "all"}])).llms["tuned"].architecture == "qwen3"
 
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 def folder(tmp_path: Path) -> Path:
     """A folder with a model, and with an adapter on it."""
     write(tmp_path / "base", "config.json", {"model_type": "llama"})
+    write(tmp_path / "base", "model.safetensors", {})
     write(tmp_path / "tuned", "adapter_config.json", {"peft_type": "LORA", "base_model_name_or_path": "base"})
     return tmp_path
 
@@ -78,6 +79,7 @@ def test_adapter_of_a_request_may_not_lead_elsewhere(folder: Path, tmp_path_fact
     """What it names as its base is a path like any other."""
     elsewhere = tmp_path_factory.mktemp("elsewhere")
     write(elsewhere, "config.json", {})
+    write(elsewhere, "model.safetensors", {})
     write(folder / "tuned", "adapter_config.json", {"peft_type": "LORA", "base_model_name_or_path": str(elsewhere)})
     answer = resolved(folder, "tuned", roots=(folder,))
     assert isinstance(answer, Mistake)
@@ -156,6 +158,12 @@ def test_adapter_with_values_that_no_group_has_is_told(folder: Path, config: dic
 def test_use_of_an_adapter_beside_a_model_is_told(folder: Path, use: str) -> None:
     """It would change nothing."""
     assert refused(folder, "base", adapter=use) == f".adapter: is of a source that is an adapter, and this is a model (got {use!r}). Leave it out."
+
+
+def test_model_without_weights_is_told(folder: Path) -> None:
+    """Before anything is prepared for it."""
+    (folder / "base" / "model.safetensors").unlink()
+    assert refused(folder, "base").startswith(".source: has no weights that are read here (got 'base'). They are called model*.safetensors or ")
 
 
 @pytest.mark.parametrize(("source", "said"), [("ftp://org/model", "cannot be reached"), ("made:tiny-tset", "no recipe"), ("tuned/x", "not there")])

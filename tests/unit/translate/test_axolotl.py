@@ -47,6 +47,19 @@ def test_without_an_adapter_all_weights_are_trained(tmp_path: Path) -> None:
     assert told(found, "finetuning_type") == "assumed: full, the default of axolotl."
 
 
+def test_rows_of_alpaca_are_asked_as_axolotl_asks_them(tmp_path: Path) -> None:
+    """By a prompt of their own, unless the file names another; one model has one prompt."""
+    alpaca, turns = "{path: x/y, type: alpaca}", "{path: x/z, type: chat_template}"
+    for text, template, said in (
+        (f"datasets: [{alpaca}]\n", "alpaca", "translated: datasets: hf://datasets/x/y; template: alpaca of the LLM, as axolotl asks such rows"),
+        (f"datasets: [{alpaca}]\nchat_template: chatml\n", "chatml", "translated: datasets: hf://datasets/x/y"),
+        (f"datasets: [{alpaca}, {turns}]\n", None, "some are asked by axolotl's alpaca prompt, others are not: an LLM has one `template` here."),
+    ):
+        found = translate(f"base_model: a/b\n{text}", tmp_path)
+        assert found.experiment["matrix"]["llms"][0].get("template") == template
+        assert said in told(found, "datasets")
+
+
 def test_unknown_parts_of_a_dataset_are_told(tmp_path: Path) -> None:
     """With where to write them."""
     text = "base_model: a/b\ndatasets:\n  - {path: x/y, type: chat_template, field_messages: turns, roles_to_train: [assistant], split: train}\n"
