@@ -30,6 +30,7 @@ from dtx_tasks.resolve import (
     merged_values,
     names_of_parameters,
     resolve_plugins,
+    told_apart,
     with_parameters,
 )
 from dtx_tasks.settings import root
@@ -223,6 +224,7 @@ def _complete(where: str, dataset: Dataset, parts: dict[Split, Part], mistakes: 
     mistakes = [*definition_mistakes(dataset), *mistakes, *mistakes_of_plugins]
     if mistakes:
         raise _wrong(where, mistakes)
+    parts = {split: told_apart(part) for split, part in parts.items()}
     return _Found(dataset, parts, reading_of(dataset.format, dataset.kind, dataset.columns, dataset.tags), rewriter(plugins))
 
 
@@ -305,7 +307,8 @@ def _rows(found: _Found, split: Split) -> Any:
         rows = SplitRows(found.parts, found.reading, found.dataset.split_seed, found.rewrite)
         rows.scan()
         return rows.rows(split)
-    return RowFile(found.parts[split].path, found.parts[split].label, found.reading, found.rewrite)
+    part = found.parts[split]
+    return RowFile(part.path, part.label, found.reading, found.rewrite, beside=part.beside)
 
 
 def _show_seen(rows: list[Row], label: str, see: Callable[[Row], SeenRow], cutoff_len: int) -> None:

@@ -116,6 +116,15 @@ def _remedy(names: Sequence[str], written: str) -> str:
     return f"Give the rows a folder of their own, or name them: {_inside(written, '*' + ending)}."
 
 
+def folder_of(path: Path) -> Path:
+    """The folder that a file of rows is in; a folder of such files is its own.
+
+    Args:
+        path: On this machine.
+    """
+    return path if path.is_dir() else path.parent
+
+
 def read_rows(path: Path) -> Iterator[RawRow | Unreadable]:
     """The raw rows of a file, or of all files of a folder by name, and the places that cannot be read.
 

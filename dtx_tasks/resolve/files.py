@@ -7,9 +7,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from dtx_tasks.dataset import CODES, Part, SplitRows, doubts, folder_mistake, labelled, repeated_rows, without_documentation
+from dtx_tasks.dataset import CODES, Part, SplitRows, doubts, folder_mistake, folder_of, labelled, repeated_rows, without_documentation
 from dtx_tasks.errors import Mistake
-from dtx_tasks.records import DatasetSource, FileSource, ImageSource
+from dtx_tasks.records import DatasetSource, FileSource, ImageList
+from dtx_tasks.resolve.images import images_of
 from dtx_tasks.resolve.plugins import counted, resolve_plugins
 from dtx_tasks.spec import SPLITS, Subset, misfits, reading_of
 from dtx_tasks.storage import (
@@ -24,6 +25,7 @@ from dtx_tasks.storage import (
     is_hub,
     is_remote,
     is_web,
+    list_images,
     list_names,
     look_up,
     manifest,
@@ -33,11 +35,12 @@ from dtx_tasks.storage import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from dtx_tasks.dataset import Row, Scan
     from dtx_tasks.dataset.near import Signature
-    from dtx_tasks.records import PluginSource
+    from dtx_tasks.records import ImageSource, PluginSource
+    from dtx_tasks.resolve.images import Named
     from dtx_tasks.resolve.plugins import Counts
     from dtx_tasks.spec import Dataset, Kind, Split
 
@@ -175,13 +178,17 @@ class ResolvedDataset:
 
 
 class _Seen:
-    """What is noted of each row while it is read."""
+    """What is noted of each row while it is read.
+
+    Attributes:
+        named: The images of each file, by its split.
+    """
 
     def __init__(self) -> None:
         # Airflow's parser imports this module, and should not wait for numpy.
         from dtx_tasks.dataset.near import Signatures
 
-        self._files: dict[Split, dict[str, None]] = {split: {} for split in SPLITS}
+        self.named: dict[Split, Named] = {}
         self._kinds, self._doubts = set[str](), Counter[str]()
         self._num_rows = self._num_characters = 0
         self._signatures: dict[Split, Signatures] | None = {split: Signatures() for split in SPLITS}
@@ -189,7 +196,8 @@ class _Seen:
     def look(self, split: Split, row: Row) -> None:
         """Takes the row of a file, by the split that the file is of."""
         self._kinds |= row.files.keys()
-        self._files[split].update(dict.fromkeys(row.files.get("images", ())))
+        for written in row.files.get("images", ()):
+            self.named.setdefault(split, {}).setdefault(written, row.line)
         self._doubts.update(doubt.code for doubt in doubts(row))
         if self._signatures is None:
             return
@@ -199,23 +207,23 @@ class _Seen:
         if self._num_rows > MOST_ROWS or self._num_characters > MOST_CHARACTERS:
             self._signatures = None
         else:
-            self._signatures[split].add(texts)
+            self._signatures[split].add(texts, row.images)
 
-    def unlearnable(self, kind: Kind) -> Mistake | None:
+    def unlearnable(self, kind: Kind, parts: Mapping[Split, Part]) -> Mistake | None:
         """Why rows that name files cannot be learned from; None where they can."""
         remedy = "`dtx dataset check` checks such rows; leave the columns out, such as `videos: false`, to learn from their text alone."
         if self._kinds - {"images"}:
             return Mistake(".columns", f"its rows have {' and '.join(sorted(self._kinds - {'images'}))}, which cannot be trained on", remedy)
         if self._kinds and kind != "conversations":
             return Mistake(".kind", f"its rows have images, and rows of the kind {kind} cannot be trained on with images", remedy)
-        far = next((path for paths in self._files.values() for path in paths if "://" in path), None)
+        far = next((path for paths in self.named.values() for path in paths if "://" in path), None)
         if far:
             return Mistake(".columns", f"its rows have images that are elsewhere (got {far!r})", "Download them, and name the files.")
+        stranded = next((split for split in self.named if "://" in parts[split].label), None)
+        if stranded:
+            problem = f"its rows have images, which are looked for on this machine alone, and the rows are elsewhere (got {str(parts[stranded].label)!r})"
+            return Mistake(f".{stranded}", problem, "Download the rows and their images, and name the file.")
         return None
-
-    def images(self, parts: dict[Split, Part]) -> dict[Split, tuple[ImageSource, ...]]:
-        """Of each split those that the rows of its file name."""
-        return {split: tuple(_images(part.path, self._files["train" if part.portion is not None else split])) for split, part in parts.items()}
 
     def doubts(self, scans: dict[Split, Scan], rows: SplitRows) -> Counter[str]:
         """Every warning by its code: of rows, of files, and of rows that stand twice."""
@@ -229,7 +237,12 @@ class _Seen:
         """Of each split, in the order of its rows."""
         if self._signatures is None:
             return None
-        return {split: self._signatures["train" if part.portion is not None else split].array()[rows.numbers(split)] for split, part in parts.items()}
+        return {split: self._signatures[_file_of(split, part)].array()[rows.numbers(split)] for split, part in parts.items()}
+
+
+def _file_of(split: Split, part: Part) -> Split:
+    """The split whose file a split is in."""
+    return "train" if part.portion is not None else split
 
 
 def resolve_dataset(dataset: Dataset, allowed: Allowed) -> ResolvedDataset | list[Mistake]:
@@ -248,24 +261,35 @@ def resolve_dataset(dataset: Dataset, allowed: Allowed) -> ResolvedDataset | lis
     if plugins:
         counts, problem = counted(parts, reading)
         return ResolvedDataset(_source(dataset, parts, counts, problem, plugins), None)
+    parts = {split: _unlooked(part) for split, part in parts.items()}
     rows, seen = SplitRows(parts, reading, dataset.split_seed), _Seen()
     scans = rows.scan(seen.look)
-    wrong = seen.unlearnable(reading.kind)
-    if wrong:
-        return [wrong]
+    wrong = seen.unlearnable(reading.kind, parts)
+    images = images_of(parts, seen.named) if wrong is None else [wrong]
+    if isinstance(images, list):
+        return images
+    if images:
+        # Once more, now that it is known which images are the same.
+        parts = {split: _told_apart(part, images.get(_file_of(split, part), ())) for split, part in parts.items()}
+        rows, seen = SplitRows(parts, reading, dataset.split_seed), _Seen()
+        scans = rows.scan(seen.look)
+    lists = {split: list_images(found, parts[split].beside or folder_of(parts[split].path)) for split, found in images.items()}
     problem = next((findings.first_error for findings in rows.findings.values() if findings.num_errors), "")
-    source = _source(dataset, parts, {split: (len(scan.ids), sum(scan.lengths)) for split, scan in scans.items()}, problem, images=seen.images(parts))
+    source = _source(dataset, parts, {split: (len(scan.ids), sum(scan.lengths)) for split, scan in scans.items()}, problem, images=lists)
     signatures = seen.signatures(parts, rows)
     if signatures:
         signatures["train"] = signatures["train"][: dataset.max_samples]
     return ResolvedDataset(source, {**scans, "train": scans["train"].first(dataset.max_samples)}, signatures, seen.doubts(scans, rows))
 
 
-def _images(rows: Path, written: Iterable[str]) -> Iterator[ImageSource]:
-    folder = rows if rows.is_dir() else rows.parent
-    for name in written:
-        path = (folder / name).resolve()
-        yield ImageSource(written=name, path=str(path), sha256=sha256_of(path), num_bytes=path.stat().st_size)
+def _unlooked(part: Part) -> Part:
+    """Rows of another machine must not name files of this one."""
+    return replace(part, may_look=None) if "://" in part.label else part
+
+
+def _told_apart(part: Part, images: Iterable[ImageSource]) -> Part:
+    known = {image.written: image.sha256 for image in images}
+    return replace(part, told_apart=lambda written: known.get(written, written))
 
 
 def _source(
@@ -274,7 +298,7 @@ def _source(
     counts: dict[Split, Counts],
     problem: str,
     plugins: tuple[PluginSource, ...] = (),
-    images: Mapping[Split, tuple[ImageSource, ...]] | None = None,
+    images: Mapping[Split, ImageList] | None = None,
 ) -> DatasetSource:
     return DatasetSource(
         name=dataset.name,
@@ -285,7 +309,8 @@ def _source(
         max_samples=dataset.max_samples,
         split_seed=dataset.split_seed,
         files={
-            split: _file_source(part, counts[split], dataset.path_of(split) or dataset.train, (images or {}).get(split, ())) for split, part in parts.items()
+            split: _file_source(part, counts[split], dataset.path_of(split) or dataset.train, (images or {}).get(_file_of(split, part)))
+            for split, part in parts.items()
         },
         problem=problem,
         plugins=plugins,
@@ -330,7 +355,7 @@ def _wrong_subsets(dataset: Dataset) -> list[Mistake]:
     return []
 
 
-def _file_source(part: Part, counts: Counts, written: str, images: tuple[ImageSource, ...]) -> FileSource:
+def _file_source(part: Part, counts: Counts, written: str, images: ImageList | None) -> FileSource:
     files = manifest(part.path) if part.path.is_dir() else ()
     uri = written.rstrip("/")
     return FileSource(

@@ -17,6 +17,7 @@ from dtx_tasks.storage.files import (
     written_at,
 )
 from dtx_tasks.storage.folders import (
+    at_once,
     bring,
     bring_file,
     copy_folder,
@@ -33,6 +34,7 @@ from dtx_tasks.storage.folders import (
     workplace,
 )
 from dtx_tasks.storage.hub import HubFiles, bring_hub, is_hub, look_up
+from dtx_tasks.storage.images import bring_images, list_images, put_images, put_list, read_images
 from dtx_tasks.storage.local import local_path, sha256_of
 from dtx_tasks.storage.models import HubModel, at_commit, bring_model, is_hub_model, look_up_model
 from dtx_tasks.storage.pattern import chosen, parted
@@ -47,9 +49,11 @@ __all__ = [
     "Places",
     "append_line",
     "at_commit",
+    "at_once",
     "bring",
     "bring_file",
     "bring_hub",
+    "bring_images",
     "bring_model",
     "bring_page",
     "chosen",
@@ -67,6 +71,7 @@ __all__ = [
     "is_remote",
     "is_web",
     "link_folder",
+    "list_images",
     "list_names",
     "local_path",
     "look_up",
@@ -77,8 +82,11 @@ __all__ = [
     "places",
     "put_file",
     "put_folder",
+    "put_images",
+    "put_list",
     "put_path",
     "read_bytes",
+    "read_images",
     "read_lines",
     "read_record",
     "remove",

@@ -1,0 +1,80 @@
+"""The images that rows name, told apart by what they hold,."""
+
+from __future__ import annotations
+
+import errno
+import os
+from dataclasses import replace
+from functools import cache
+from typing import TYPE_CHECKING
+
+from dtx_tasks.dataset import folder_of, said_place
+from dtx_tasks.errors import Mistake
+from dtx_tasks.records import ImageSource
+from dtx_tasks.storage import at_once, sha256_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from dtx_tasks.dataset import Part
+    from dtx_tasks.spec import Split
+
+Named = dict[str, int]
+"""Paths as the rows of a file have them, each with the line where it stands first."""
+
+
+def told_apart(part: Part) -> Part:
+    """A part whose images are told apart by what they hold, each read when a row first names it; those that cannot be read by their paths.
+
+    Args:
+        part: Rows on this machine.
+    """
+    folder = part.beside or folder_of(part.path)
+
+    @cache
+    def digest(written: str) -> str:
+        try:
+            return _read(folder / written, part).sha256
+        except (OSError, ValueError):
+            return written
+
+    return replace(part, told_apart=digest)
+
+
+def images_of(parts: Mapping[Split, Part], named: Mapping[Split, Named]) -> dict[Split, list[ImageSource]] | list[Mistake]:
+    """The images of each file, every one read once and several at the same time; or what cannot be read, the first of each file.
+
+    Args:
+        parts: Where the rows are.
+        named: What they name, by the split of the file.
+    """
+    places = {(split, written): (parts[split].beside or folder_of(parts[split].path)) / written for split, names in named.items() for written in names}
+    part_of = {place: parts[split] for (split, _), place in places.items()}
+    read = dict(zip(part_of, at_once(lambda place: _tried(place, part_of[place]), part_of), strict=True))
+    found: dict[Split, list[ImageSource]] = {split: [] for split in named}
+    wrong: dict[Split, Mistake] = {}
+    for (split, written), place in places.items():
+        image = read[place]
+        if isinstance(image, ImageSource):
+            found[split].append(image.model_copy(update={"written": written}))
+        else:
+            where = said_place(parts[split].label, named[split][written])
+            problem = f"{where}: row: the image {written!r} cannot be read: {image}"
+            wrong.setdefault(split, Mistake(f".{split}", problem, "Put it there, as a file that whoever plans the experiment may read."))
+    return list(wrong.values()) or found
+
+
+def _tried(place: Path, part: Part) -> ImageSource | str:
+    try:
+        return _read(place, part)
+    except OSError as error:
+        return error.strerror or str(error)
+
+
+def _read(place: Path, part: Part) -> ImageSource:
+    """What is there by now: since it was looked for it may have been exchanged for a link out of the folders that may be read."""
+    path = place.resolve()
+    if part.may_look is None or not part.may_look(path):
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+    return ImageSource(written=str(place), sha256=sha256_of(path), num_bytes=path.stat().st_size)
