@@ -37,6 +37,7 @@ from dtx_tasks.settings import root
 from dtx_tasks.spec import Dataset, Format, HyperparameterGroup, Kind, Split, load_text, parse, reading_of
 from dtx_tasks.spec.llm import Template
 from dtx_tasks.spec.load import SpecDocument
+from dtx_tasks.storage import gathered_from
 from dtx_tasks.template import TOKENIZERS_OWN
 
 if TYPE_CHECKING:
@@ -242,7 +243,7 @@ def _rows_at(where: str) -> Part:
     found = Allowed(Path(), None).find_rows(where)
     if isinstance(found, Mistake):
         raise SpecError(f"{where}: {found.problem}.", found.remedy)
-    return Part(*found)
+    return Part(*found, beside=gathered_from(found[0]))
 
 
 def _of_rows(path: Path, where: str, row_format: Format | None, kind: Kind | None, columns: dict[str, str], tags: dict[str, str]) -> Dataset:

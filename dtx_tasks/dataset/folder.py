@@ -27,6 +27,9 @@ SPLIT_OF_NAME = re.compile(r"(?P<split>train|test|validation|valid|val|dev|eval)
 DOCUMENTATION = re.compile(r"(README|LICENSE).*|.*\.md", re.IGNORECASE)
 
 
+IMAGES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
+
+
 class FolderLabel(str):
     """What messages call a folder; unlike the name of a file it knows what stands behind a line.
 
@@ -102,6 +105,18 @@ def folder_mistake(names: Sequence[str], written: str) -> Mistake | None:
         problem = f"is a folder with files of several kinds: {', '.join(sorted(set(kinds.values())))} (got {written!r})"
         return Mistake("", problem, "Give each kind a folder of its own, or make them one kind: the same rows may be in it twice.")
     return None
+
+
+def is_of_images(path: Path) -> bool:
+    """Whether something beside rows is an image, or a folder of images and nothing else.
+
+    Args:
+        path: On this machine.
+    """
+    if not path.is_dir():
+        return path.suffix.lower() in IMAGES
+    files = [item for item in path.rglob("*") if item.is_file()]
+    return bool(files) and all(item.suffix.lower() in IMAGES for item in files)
 
 
 def without_documentation(names: Iterable[str]) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from dtx_tasks.dataset.fields import Problem
 from dtx_tasks.dataset.file import RowFile
 from dtx_tasks.dataset.findings import Findings
-from dtx_tasks.dataset.folder import said_place
+from dtx_tasks.dataset.folder import folder_of, said_place
 from dtx_tasks.dataset.media import anywhere
 from dtx_tasks.errors import DataError, nearest
 from dtx_tasks.spec import HELD_OUT, Subset
@@ -48,6 +48,11 @@ class Part:
     may_look: MayLook | None = anywhere
     beside: Path | None = None
     told_apart: Callable[[str], str] | None = None
+
+    @property
+    def folder(self) -> Path:
+        """What relative paths of its rows count from."""
+        return self.beside or folder_of(self.path)
 
 
 @dataclass

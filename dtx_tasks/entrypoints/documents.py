@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from dtx_tasks.entrypoints.uploads import store
 from dtx_tasks.errors import SpecError
 from dtx_tasks.records import ExperimentPlan, Layout, RunReference, slug
+from dtx_tasks.settings import cache_folder
 from dtx_tasks.storage import create, is_remote, list_names, put_images, put_list, put_path, read_record, write_record
 
 if TYPE_CHECKING:
@@ -93,8 +94,9 @@ def _moved_dataset(dataset: DatasetSource, layout: Layout) -> DatasetSource:
 
 
 def _moved_file(file: FileSource, layout: Layout) -> FileSource:
-    # What was downloaded, or chosen by a pattern, lies in this machine's cache, and may be another file the next time.
-    if is_remote(file.path) or not (is_remote(layout.root) or "://" in file.label or "*" in file.label):
+    # What was downloaded, or chosen out of a folder, lies in this machine's cache, and may be another file the next time.
+    is_kept = "://" in file.label or Path(file.path).is_relative_to(cache_folder())
+    if is_remote(file.path) or not (is_remote(layout.root) or is_kept):
         return file
     return file.model_copy(update={"path": hand_over_rows(file, layout)})
 

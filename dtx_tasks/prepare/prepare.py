@@ -148,6 +148,9 @@ def _checked_rows(dataset: DatasetSource, *, is_leakage_allowed: bool) -> SplitR
     # Rows that no plugin has touched were looked at when the experiment was planned.
     scans = rows.scan(partial(_refuse_files, parts) if dataset.plugins else None)
     rows.refuse()
+    # An image that was missing then was left out of the plan, and is not looked for again.
+    if dataset.problem and not dataset.plugins:
+        raise DataError(dataset.problem, "Put it right, and start the experiment again.")
     if dataset.plugins and not is_leakage_allowed:
         _refuse_leakage(scans)
     return rows
@@ -158,7 +161,7 @@ def _digests(file: FileSource) -> Callable[[str], str] | None:
     if file.images is None:
         return None
     known = {image.written: image.sha256 for image in read_images(file.images)}
-    return known.__getitem__
+    return lambda written: known.get(written, written)
 
 
 def _refuse_leakage(scans: Mapping[Split, Scan]) -> None:

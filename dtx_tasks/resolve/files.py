@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from dtx_tasks.dataset import CODES, Part, SplitRows, doubts, folder_mistake, folder_of, labelled, repeated_rows, without_documentation
+from dtx_tasks.dataset import CODES, Part, SplitRows, doubts, folder_mistake, is_of_images, labelled, repeated_rows, without_documentation
 from dtx_tasks.errors import Mistake
 from dtx_tasks.records import DatasetSource, FileSource, ImageList
 from dtx_tasks.resolve.images import images_of
@@ -22,6 +22,7 @@ from dtx_tasks.storage import (
     chosen,
     digest_of_files,
     gather,
+    gathered_from,
     is_hub,
     is_remote,
     is_web,
@@ -82,8 +83,16 @@ class Allowed:
         found = self.find(written)
         if isinstance(found, Mistake):
             return found
-        wrong = self._unusable(found, written) if found.is_dir() else None
-        return wrong or (found, labelled(found, written))
+        if not found.is_dir():
+            return found, labelled(found, written)
+        rows = found if "://" in written else self._without_images(found)
+        return self._unusable(rows, written) or (rows, labelled(rows, written))
+
+    def _without_images(self, folder: Path) -> Path:
+        """A folder of rows without the images that lie in it too."""
+        names = list_names(str(folder))
+        rows = [name for name in names if not (self.holds(folder / name) and is_of_images(folder / name))]
+        return gather(folder, rows) if rows and rows != names else folder
 
     def _unusable(self, folder: Path, written: str) -> Mistake | None:
         """Why the files of a folder cannot be read as one, or may not be; None where they can."""
@@ -273,7 +282,7 @@ def resolve_dataset(dataset: Dataset, allowed: Allowed) -> ResolvedDataset | lis
         parts = {split: _told_apart(part, images.get(_file_of(split, part), ())) for split, part in parts.items()}
         rows, seen = SplitRows(parts, reading, dataset.split_seed), _Seen()
         scans = rows.scan(seen.look)
-    lists = {split: list_images(found, parts[split].beside or folder_of(parts[split].path)) for split, found in images.items()}
+    lists = {split: list_images(found, parts[split].folder) for split, found in images.items()}
     problem = next((findings.first_error for findings in rows.findings.values() if findings.num_errors), "")
     source = _source(dataset, parts, {split: (len(scan.ids), sum(scan.lengths)) for split, scan in scans.items()}, problem, images=lists)
     signatures = seen.signatures(parts, rows)
@@ -334,7 +343,7 @@ def dataset_parts(dataset: Dataset, allowed: Allowed) -> tuple[dict[Split, Part]
         if isinstance(found, Mistake):
             mistakes.append(Mistake(f".{split}", found.problem, found.remedy))
         else:
-            parts[split] = Part(*found, may_look=allowed.holds)
+            parts[split] = Part(*found, may_look=allowed.holds, beside=gathered_from(found[0]))
     if "train" in parts:
         parts |= {split: replace(parts["train"], portion=portion) for split, portion in dataset.portions.items()}
     return {split: parts[split] for split in SPLITS if split in parts}, mistakes

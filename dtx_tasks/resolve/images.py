@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING
 
-from dtx_tasks.dataset import folder_of, said_place
+from dtx_tasks.dataset import said_place
 from dtx_tasks.errors import Mistake
 from dtx_tasks.records import ImageSource
 from dtx_tasks.storage import at_once, sha256_of
@@ -30,12 +30,11 @@ def told_apart(part: Part) -> Part:
     Args:
         part: Rows on this machine.
     """
-    folder = part.beside or folder_of(part.path)
 
     @cache
     def digest(written: str) -> str:
         try:
-            return _read(folder / written, part).sha256
+            return _read(part.folder / written, part).sha256
         except (OSError, ValueError):
             return written
 
@@ -49,7 +48,7 @@ def images_of(parts: Mapping[Split, Part], named: Mapping[Split, Named]) -> dict
         parts: Where the rows are.
         named: What they name, by the split of the file.
     """
-    places = {(split, written): (parts[split].beside or folder_of(parts[split].path)) / written for split, names in named.items() for written in names}
+    places = {(split, written): parts[split].folder / written for split, names in named.items() for written in names}
     part_of = {place: parts[split] for (split, _), place in places.items()}
     read = dict(zip(part_of, at_once(lambda place: _tried(place, part_of[place]), part_of), strict=True))
     found: dict[Split, list[ImageSource]] = {split: [] for split in named}

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from dtx_tasks.errors import DamagedError, TransientError
 from dtx_tasks.records import FileEntry, digest_of
-from dtx_tasks.settings import scratch_folder
+from dtx_tasks.settings import cache_folder, scratch_folder
 from dtx_tasks.storage import s3
 from dtx_tasks.storage.cache import cached, make_room
 from dtx_tasks.storage.files import is_remote, remove, write_bytes
@@ -254,6 +254,12 @@ def gather(folder: Path, names: Iterable[str]) -> Path:
             if not (place / name).is_symlink():
                 (place / name).symlink_to(path)
     return place
+
+
+def gathered_from(path: Path) -> Path | None:
+    """The folder that `gather` took the files of another one from; None for everything else."""
+    first = next(path.iterdir(), None) if path.is_relative_to(cache_folder()) and path.is_dir() else None
+    return first.readlink().parent if first and first.is_symlink() else None
 
 
 def put_aside(content: bytes, name: str) -> Path:

@@ -135,3 +135,39 @@ def test_empty_lists_are_no_files(tmp_path: Path, more: dict[str, Any], columns:
     kind = "preferences" if "chosen" in more else None
     source = known(tmp_path, columns=Columns(**columns), kind=kind).source
     assert (source.problem, source.has_images) == ("", False)
+
+
+@pytest.mark.parametrize("train", ["data", "data/", "data/train-*.jsonl", "data/train-*"])
+def test_images_lie_beside_the_rows_of_a_folder(tmp_path: Path, train: str) -> None:
+    """In it or below it, for all of its files and for some of them; they are no rows."""
+    data = FakeData(tmp_path)
+    data.text("data/a.png", "one")
+    data.text("data/images/b.JPG", "two")
+    data.jsonl("data/train-0.jsonl", [row("a.png")])
+    data.jsonl("data/train-1.jsonl", [row("images/b.JPG")])
+    (file,) = known(tmp_path, train=train).source.files.values()
+    assert file.images is not None
+    assert (file.num_rows, file.images.num_images, file.images.folder) == (2, 2, str(tmp_path / "data"))
+    assert [entry.path for entry in file.files] == ["train-0.jsonl", "train-1.jsonl"]
+
+
+@pytest.mark.parametrize("name", ["images/notes.txt", "images/rows.jsonl", "empty/.hidden", "notes.txt"])
+def test_what_is_neither_rows_nor_images_is_refused_beside_them(tmp_path: Path, name: str) -> None:
+    """Nothing is left out in silence."""
+    data = FakeData(tmp_path)
+    data.text(f"data/{name}", "")
+    data.text("data/images/a.png", "one")
+    data.jsonl("data/rows.jsonl", [row("images/a.png")])
+    (wrong,) = resolved(tmp_path, train="data") or [None]
+    assert isinstance(wrong, Mistake)
+    assert "is a folder with something in it that is no file of rows: " in wrong.problem
+
+
+def test_request_takes_no_folder_with_links_to_images_elsewhere(tmp_path: Path) -> None:
+    """It would learn of what lies there."""
+    data = FakeData(tmp_path)
+    data.text("secret/a.png", "of others")
+    data.jsonl("data/rows.jsonl", [row("images/a.png")])
+    (tmp_path / "data/images").symlink_to(tmp_path / "secret")
+    assert isinstance(resolved(tmp_path, train="data", roots=(tmp_path / "data",)), list)
+    assert isinstance(resolved(tmp_path, train="data"), ResolvedDataset)
