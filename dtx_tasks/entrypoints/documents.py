@@ -109,7 +109,7 @@ def _moved_images(images: ImageList, layout: Layout) -> ImageList:
 
 
 def hand_over_rows(file: FileSource, layout: Layout) -> str:
-    """Puts the rows of a split on storage, in a place that is named by their content.
+    """Puts the rows of a split on storage, in a place that is named by their content and that of their images.
 
     Args:
         file: On this machine.
@@ -119,7 +119,7 @@ def hand_over_rows(file: FileSource, layout: Layout) -> str:
         The URI.
     """
     path = Path(file.path)
-    return put_path(path, file.files, layout.upload(file.sha256[:16], path.name), file.sha256)
+    return put_path(path, file.files, layout.upload(file.content[:16], path.name), file.sha256)
 
 
 def _moved_llm(llm: LLMSource, layout: Layout) -> LLMSource:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
 
 from dtx_tasks.records.base import Record, digest_of
 from dtx_tasks.spec import Columns, Format, Hyperparameters, Kind, Reading, Resources, Scoring, Selection, Split, Subset, Tags, reading_of
@@ -71,7 +73,8 @@ class ImageSource(Record):
 
     written: str
     """The path, as the rows have it."""
-    sha256: str
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+    """What it is called on storage, so that it must not lead elsewhere."""
     num_bytes: int
 
 

@@ -23,6 +23,7 @@ from dtx_tasks.storage import (
     digest_of_files,
     gather,
     gathered_from,
+    images_handed_over,
     is_hub,
     is_remote,
     is_web,
@@ -218,7 +219,7 @@ class _Seen:
         else:
             self._signatures[split].add(texts, row.images)
 
-    def unlearnable(self, kind: Kind, parts: Mapping[Split, Part]) -> Mistake | None:
+    def unlearnable(self, kind: Kind, parts: Mapping[Split, Part], handed: Mapping[Split, ImageList]) -> Mistake | None:
         """Why rows that name files cannot be learned from; None where they can."""
         remedy = "`dtx dataset check` checks such rows; leave the columns out, such as `videos: false`, to learn from their text alone."
         if self._kinds - {"images"}:
@@ -228,7 +229,7 @@ class _Seen:
         far = next((path for paths in self.named.values() for path in paths if "://" in path), None)
         if far:
             return Mistake(".columns", f"its rows have images that are elsewhere (got {far!r})", "Download them, and name the files.")
-        stranded = next((split for split in self.named if "://" in parts[split].label), None)
+        stranded = next((split for split in self.named if "://" in parts[split].label and split not in handed), None)
         if stranded:
             problem = f"its rows have images, which are looked for on this machine alone, and the rows are elsewhere (got {str(parts[stranded].label)!r})"
             return Mistake(f".{stranded}", problem, "Download the rows and their images, and name the file.")
@@ -270,11 +271,12 @@ def resolve_dataset(dataset: Dataset, allowed: Allowed) -> ResolvedDataset | lis
     if plugins:
         counts, problem = counted(parts, reading)
         return ResolvedDataset(_source(dataset, parts, counts, problem, plugins), None)
-    parts = {split: _unlooked(part) for split, part in parts.items()}
+    handed = _handed_over(dataset, parts)
+    parts = {split: replace(part, may_look=None) if "://" in part.label or _file_of(split, part) in handed else part for split, part in parts.items()}
     rows, seen = SplitRows(parts, reading, dataset.split_seed), _Seen()
     scans = rows.scan(seen.look)
-    wrong = seen.unlearnable(reading.kind, parts)
-    images = images_of(parts, seen.named) if wrong is None else [wrong]
+    wrong = seen.unlearnable(reading.kind, parts, handed)
+    images = images_of(parts, seen.named, handed) if wrong is None else [wrong]
     if isinstance(images, list):
         return images
     if images:
@@ -282,7 +284,7 @@ def resolve_dataset(dataset: Dataset, allowed: Allowed) -> ResolvedDataset | lis
         parts = {split: _told_apart(part, images.get(_file_of(split, part), ())) for split, part in parts.items()}
         rows, seen = SplitRows(parts, reading, dataset.split_seed), _Seen()
         scans = rows.scan(seen.look)
-    lists = {split: list_images(found, parts[split].folder) for split, found in images.items()}
+    lists = {split: handed[split] if split in handed else list_images(found, parts[split].folder) for split, found in images.items()}
     problem = next((findings.first_error for findings in rows.findings.values() if findings.num_errors), "")
     source = _source(dataset, parts, {split: (len(scan.ids), sum(scan.lengths)) for split, scan in scans.items()}, problem, images=lists)
     signatures = seen.signatures(parts, rows)
@@ -291,9 +293,10 @@ def resolve_dataset(dataset: Dataset, allowed: Allowed) -> ResolvedDataset | lis
     return ResolvedDataset(source, {**scans, "train": scans["train"].first(dataset.max_samples)}, signatures, seen.doubts(scans, rows))
 
 
-def _unlooked(part: Part) -> Part:
-    """Rows of another machine must not name files of this one."""
-    return replace(part, may_look=None) if "://" in part.label else part
+def _handed_over(dataset: Dataset, parts: Mapping[Split, Part]) -> dict[Split, ImageList]:
+    """The images that lie on storage with the rows of a file."""
+    uris = {split: _uri_of(part, dataset.path_of(split) or "") for split, part in parts.items() if part.portion is None}
+    return {split: images for split, uri in uris.items() if (images := images_handed_over(uri))}
 
 
 def _told_apart(part: Part, images: Iterable[ImageSource]) -> Part:
@@ -364,11 +367,17 @@ def _wrong_subsets(dataset: Dataset) -> list[Mistake]:
     return []
 
 
+def _uri_of(part: Part, written: str) -> str:
+    """Where rows are, be it here or on S3."""
+    uri = written.rstrip("/")
+    return uri if is_remote(uri) else str(part.path)
+
+
 def _file_source(part: Part, counts: Counts, written: str, images: ImageList | None) -> FileSource:
     files = manifest(part.path) if part.path.is_dir() else ()
-    uri = written.rstrip("/")
+    uri = _uri_of(part, written)
     return FileSource(
-        path=(parted(uri)[0] if files else uri) if is_remote(uri) else str(part.path),
+        path=parted(uri)[0] if files and is_remote(uri) else uri,
         label=part.label,
         sha256=digest_of_files(files) if files else sha256_of(part.path),
         num_bytes=sum(entry.num_bytes for entry in files) if files else part.path.stat().st_size,

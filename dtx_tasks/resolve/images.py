@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING
 from dtx_tasks.dataset import said_place
 from dtx_tasks.errors import Mistake
 from dtx_tasks.records import ImageSource
-from dtx_tasks.storage import at_once, sha256_of
+from dtx_tasks.storage import at_once, read_images, sha256_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
     from dtx_tasks.dataset import Part
+    from dtx_tasks.records import ImageList
     from dtx_tasks.spec import Split
 
 Named = dict[str, int]
@@ -41,27 +42,34 @@ def told_apart(part: Part) -> Part:
     return replace(part, told_apart=digest)
 
 
-def images_of(parts: Mapping[Split, Part], named: Mapping[Split, Named]) -> dict[Split, list[ImageSource]] | list[Mistake]:
+def images_of(parts: Mapping[Split, Part], named: Mapping[Split, Named], handed: Mapping[Split, ImageList]) -> dict[Split, list[ImageSource]] | list[Mistake]:
     """The images of each file, every one read once and several at the same time; or what cannot be read, the first of each file.
 
     Args:
         parts: Where the rows are.
         named: What they name, by the split of the file.
+        handed: Lists of those that were handed over with the rows.
     """
+    read = _all_read(parts, {split: names for split, names in named.items() if split not in handed})
+    read |= {(split, image.written): image for split, images in handed.items() for image in read_images(images)}
+    found: dict[Split, list[ImageSource]] = {split: [] for split in named}
+    wrong: dict[Split, Mistake] = {}
+    for split, written in ((split, written) for split, names in named.items() for written in names):
+        image = read.get((split, written), "it was not handed over with the rows")
+        if isinstance(image, ImageSource):
+            found[split].append(image)
+        else:
+            problem = f"{said_place(parts[split].label, named[split][written])}: row: the image {written!r} cannot be read: {image}"
+            wrong.setdefault(split, Mistake(f".{split}", problem, "Put it there, as a file that whoever plans the experiment may read."))
+    return list(wrong.values()) or found
+
+
+def _all_read(parts: Mapping[Split, Part], named: Mapping[Split, Named]) -> dict[tuple[Split, str], ImageSource | str]:
+    """What is there under each path, or why it cannot be read."""
     places = {(split, written): parts[split].folder / written for split, names in named.items() for written in names}
     part_of = {place: parts[split] for (split, _), place in places.items()}
     read = dict(zip(part_of, at_once(lambda place: _tried(place, part_of[place]), part_of), strict=True))
-    found: dict[Split, list[ImageSource]] = {split: [] for split in named}
-    wrong: dict[Split, Mistake] = {}
-    for (split, written), place in places.items():
-        image = read[place]
-        if isinstance(image, ImageSource):
-            found[split].append(image.model_copy(update={"written": written}))
-        else:
-            where = said_place(parts[split].label, named[split][written])
-            problem = f"{where}: row: the image {written!r} cannot be read: {image}"
-            wrong.setdefault(split, Mistake(f".{split}", problem, "Put it there, as a file that whoever plans the experiment may read."))
-    return list(wrong.values()) or found
+    return {key: image if isinstance(image := read[place], str) else image.model_copy(update={"written": key[1]}) for key, place in places.items()}
 
 
 def _tried(place: Path, part: Part) -> ImageSource | str:

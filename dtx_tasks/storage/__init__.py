@@ -35,7 +35,7 @@ from dtx_tasks.storage.folders import (
     workplace,
 )
 from dtx_tasks.storage.hub import HubFiles, bring_hub, is_hub, look_up
-from dtx_tasks.storage.images import bring_images, list_images, put_images, put_list, read_images
+from dtx_tasks.storage.images import bring_images, hand_over_images, images_handed_over, list_images, put_images, put_list, read_images
 from dtx_tasks.storage.local import local_path, sha256_of
 from dtx_tasks.storage.models import HubModel, at_commit, bring_model, is_hub_model, look_up_model
 from dtx_tasks.storage.pattern import chosen, parted
@@ -67,6 +67,8 @@ __all__ = [
     "exists",
     "gather",
     "gathered_from",
+    "hand_over_images",
+    "images_handed_over",
     "is_claimed",
     "is_hub",
     "is_hub_model",

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dtx_tasks.errors import DataError
 from dtx_tasks.records import FileEntry, ImageList, ImageSource
-from dtx_tasks.storage.files import is_remote
+from dtx_tasks.storage.files import exists, is_remote, read_bytes
 from dtx_tasks.storage.folders import at_once, bring, bring_file, put_aside, put_file
 
 if TYPE_CHECKING:
@@ -17,6 +18,12 @@ if TYPE_CHECKING:
     from dtx_tasks.records import Layout
 
 NAME = "images.jsonl"
+BESIDE = f".{NAME}"
+"""Hidden: a folder of an upload holds one thing to be named."""
+
+UPLOAD = re.compile(r"(?P<folder>(?P<uploads>.+/uploads)/[0-9a-f]{16})/[^/]+")
+"""Where Layout puts rows."""
+
 AGAIN = "Start the experiment again."
 
 
@@ -47,8 +54,11 @@ def read_images(images: ImageList) -> list[ImageSource]:
         raise DataError(f"{images.path} is not there any more.", AGAIN) from None
     if hashlib.sha256(content).hexdigest() != images.sha256:
         raise DataError(f"{images.path} has changed since the experiment was planned.", AGAIN)
-    # A name may hold what other ways to split lines take for the end of one.
-    return [ImageSource.model_validate_json(line) for line in content.decode().rstrip("\n").split("\n")]
+    try:
+        # A name may hold what other ways to split lines take for the end of one.
+        return [ImageSource.model_validate_json(line) for line in content.decode().rstrip("\n").split("\n")]
+    except ValueError:
+        raise DataError(f"{images.path} is no list of images.", AGAIN) from None
 
 
 def bring_images(images: ImageList) -> ImageList:
@@ -62,6 +72,33 @@ def bring_images(images: ImageList) -> ImageList:
     sizes = {image.sha256: image.num_bytes for image in read_images(images)}
     folder = bring(images.folder, [FileEntry(path=sha256, sha256=sha256, num_bytes=num_bytes) for sha256, num_bytes in sizes.items()])
     return images.model_copy(update={"folder": str(folder)})
+
+
+def hand_over_images(images: ImageList, rows_uri: str, layout: Layout) -> None:
+    """Puts images on storage for rows that are handed over, and the list of them beside those, where `images_handed_over` finds it.
+
+    Args:
+        images: On this machine.
+        rows_uri: Where the rows are, in a folder that is named by what they and their images are.
+        layout: Of the team.
+    """
+    put_images(images, layout)
+    put_file(Path(images.path), f"{rows_uri.rpartition('/')[0]}/{BESIDE}", images.sha256)
+
+
+def images_handed_over(rows_uri: str) -> ImageList | None:
+    """The images of rows that were handed over; None for rows of another place, and where no image was.
+
+    Args:
+        rows_uri: A file or a folder.
+    """
+    found = UPLOAD.fullmatch(rows_uri)
+    uri = f"{found['folder']}/{BESIDE}" if found else ""
+    if found is None or not exists(uri):
+        return None
+    content = read_bytes(uri)
+    num_images = content.count(b"\n")
+    return ImageList(path=uri, sha256=hashlib.sha256(content).hexdigest(), folder=f"{found['uploads']}/images", num_images=num_images, is_by_digest=True)
 
 
 def put_list(images: ImageList, layout: Layout) -> ImageList:

@@ -109,7 +109,7 @@ def test_image_that_cannot_be_read_by_now_is_told(tmp_path: Path, name: str, rea
     (tmp_path / "data/swapped.png").symlink_to(tmp_path / "secret")
     part = Part(tmp_path / "data/rows.jsonl", "rows.jsonl", may_look=Allowed(tmp_path, (tmp_path / "data",)).holds)
     remedy = "Put it there, as a file that whoever plans the experiment may read."
-    assert images_of({"train": part}, {"train": {name: 3}}) == [
+    assert images_of({"train": part}, {"train": {name: 3}}, {}) == [
         Mistake(".train", f"rows.jsonl:3: row: the image {name!r} cannot be read: {reason}", remedy),
     ]
 
