@@ -65,7 +65,8 @@ def _hand_over_own(plan: ExperimentPlan, layout: Layout) -> None:
     own = {(used.kind, name) for used in plan.versions if used.version for name in (used.name, used.label)}
     for dataset in plan.datasets:
         for file in dataset.files.values() if ("Dataset", dataset.name) in own else ():
-            if not is_remote(file.path):
+            # What is held out lies in the train file.
+            if file.portion is None and not is_remote(file.path):
                 _handed_over(file, layout)
     for llm in (document.llm for document in plan.fetched):
         if ("LLM", llm.name) in own and llm.kind == "local" and not is_remote(llm.source):

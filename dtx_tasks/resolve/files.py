@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 from dtx_tasks.dataset import CODES, Part, SplitRows, doubts, folder_mistake, is_of_images, labelled, repeated_rows, without_documentation
 from dtx_tasks.errors import Mistake
 from dtx_tasks.records import DatasetSource, FileSource, ImageList
-from dtx_tasks.resolve.images import images_of
+from dtx_tasks.resolve.images import images_of, told_apart_by, uri_of
 from dtx_tasks.resolve.plugins import counted, resolve_plugins
 from dtx_tasks.spec import SPLITS, Subset, misfits, reading_of
 from dtx_tasks.storage import (
@@ -37,14 +37,14 @@ from dtx_tasks.storage import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Mapping
 
     from dtx_tasks.dataset import Row, Scan
     from dtx_tasks.dataset.near import Signature
-    from dtx_tasks.records import ImageSource, PluginSource
+    from dtx_tasks.records import PluginSource
     from dtx_tasks.resolve.images import Named
     from dtx_tasks.resolve.plugins import Counts
-    from dtx_tasks.spec import Dataset, Kind, Split
+    from dtx_tasks.spec import Dataset, Kind, Reading, Split
 
 Found = TypeVar("Found")
 
@@ -190,15 +190,19 @@ class ResolvedDataset:
 class _Seen:
     """What is noted of each row while it is read.
 
+    Args:
+        most: Of the train split no more rows are learned from; None where all may be.
+
     Attributes:
         named: The images of each file, by its split.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, most: int | None) -> None:
         # Airflow's parser imports this module, and should not wait for numpy.
         from dtx_tasks.dataset.near import Signatures
 
         self.named: dict[Split, Named] = {}
+        self._most, self._num_train = most, 0
         self._kinds, self._doubts = set[str](), Counter[str]()
         self._num_rows = self._num_characters = 0
         self._signatures: dict[Split, Signatures] | None = {split: Signatures() for split in SPLITS}
@@ -206,7 +210,9 @@ class _Seen:
     def look(self, split: Split, row: Row) -> None:
         """Takes the row of a file, by the split that the file is of."""
         self._kinds |= row.files.keys()
-        for written in row.files.get("images", ()):
+        self._num_train += split == "train"
+        is_used = split != "train" or self._most is None or self._num_train <= self._most
+        for written in row.files.get("images", ()) if is_used else ():
             self.named.setdefault(split, {}).setdefault(written, row.line)
         self._doubts.update(doubt.code for doubt in doubts(row))
         if self._signatures is None:
@@ -271,19 +277,18 @@ def resolve_dataset(dataset: Dataset, allowed: Allowed) -> ResolvedDataset | lis
     if plugins:
         counts, problem = counted(parts, reading)
         return ResolvedDataset(_source(dataset, parts, counts, problem, plugins), None)
-    handed = _handed_over(dataset, parts)
+    handed = {split: there for split, part in parts.items() if part.portion is None and (there := images_handed_over(uri_of(part)))}
+    # Rows of another machine must not name files of this one.
     parts = {split: replace(part, may_look=None) if "://" in part.label or _file_of(split, part) in handed else part for split, part in parts.items()}
-    rows, seen = SplitRows(parts, reading, dataset.split_seed), _Seen()
-    scans = rows.scan(seen.look)
+    rows, seen, scans = _looked_through(dataset, parts, reading)
     wrong = seen.unlearnable(reading.kind, parts, handed)
     images = images_of(parts, seen.named, handed) if wrong is None else [wrong]
     if isinstance(images, list):
         return images
     if images:
         # Once more, now that it is known which images are the same.
-        parts = {split: _told_apart(part, images.get(_file_of(split, part), ())) for split, part in parts.items()}
-        rows, seen = SplitRows(parts, reading, dataset.split_seed), _Seen()
-        scans = rows.scan(seen.look)
+        parts = {split: told_apart_by(images.get(_file_of(split, part), ()), part) for split, part in parts.items()}
+        rows, seen, scans = _looked_through(dataset, parts, reading)
     lists = {split: handed[split] if split in handed else list_images(found, parts[split].folder) for split, found in images.items()}
     problem = next((findings.first_error for findings in rows.findings.values() if findings.num_errors), "")
     source = _source(dataset, parts, {split: (len(scan.ids), sum(scan.lengths)) for split, scan in scans.items()}, problem, images=lists)
@@ -293,15 +298,12 @@ def resolve_dataset(dataset: Dataset, allowed: Allowed) -> ResolvedDataset | lis
     return ResolvedDataset(source, {**scans, "train": scans["train"].first(dataset.max_samples)}, signatures, seen.doubts(scans, rows))
 
 
-def _handed_over(dataset: Dataset, parts: Mapping[Split, Part]) -> dict[Split, ImageList]:
-    """The images that lie on storage with the rows of a file."""
-    uris = {split: _uri_of(part, dataset.path_of(split) or "") for split, part in parts.items() if part.portion is None}
-    return {split: images for split, uri in uris.items() if (images := images_handed_over(uri))}
-
-
-def _told_apart(part: Part, images: Iterable[ImageSource]) -> Part:
-    known = {image.written: image.sha256 for image in images}
-    return replace(part, told_apart=lambda written: known.get(written, written))
+def _looked_through(dataset: Dataset, parts: dict[Split, Part], reading: Reading) -> tuple[SplitRows, _Seen, dict[Split, Scan]]:
+    """One pass over all rows."""
+    # Which rows of a file are held out is not known before all of them were read.
+    rows, seen = SplitRows(parts, reading, dataset.split_seed), _Seen(None if dataset.portions else dataset.max_samples)
+    scans = rows.scan(seen.look)
+    return rows, seen, scans
 
 
 def _source(
@@ -320,10 +322,7 @@ def _source(
         tags=dataset.tags,
         max_samples=dataset.max_samples,
         split_seed=dataset.split_seed,
-        files={
-            split: _file_source(part, counts[split], dataset.path_of(split) or dataset.train, (images or {}).get(_file_of(split, part)))
-            for split, part in parts.items()
-        },
+        files={split: _file_source(part, counts[split], (images or {}).get(_file_of(split, part))) for split, part in parts.items()},
         problem=problem,
         plugins=plugins,
     )
@@ -367,15 +366,9 @@ def _wrong_subsets(dataset: Dataset) -> list[Mistake]:
     return []
 
 
-def _uri_of(part: Part, written: str) -> str:
-    """Where rows are, be it here or on S3."""
-    uri = written.rstrip("/")
-    return uri if is_remote(uri) else str(part.path)
-
-
-def _file_source(part: Part, counts: Counts, written: str, images: ImageList | None) -> FileSource:
+def _file_source(part: Part, counts: Counts, images: ImageList | None) -> FileSource:
     files = manifest(part.path) if part.path.is_dir() else ()
-    uri = _uri_of(part, written)
+    uri = uri_of(part)
     return FileSource(
         path=parted(uri)[0] if files and is_remote(uri) else uri,
         label=part.label,

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 from dtx_tasks.dataset import said_place
 from dtx_tasks.errors import Mistake
 from dtx_tasks.records import ImageSource
-from dtx_tasks.storage import at_once, read_images, sha256_of
+from dtx_tasks.storage import at_once, images_handed_over, is_remote, read_images, sha256_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     from dtx_tasks.dataset import Part
@@ -25,12 +25,20 @@ Named = dict[str, int]
 """Paths as the rows of a file have them, each with the line where it stands first."""
 
 
+def uri_of(part: Part) -> str:
+    """Where rows are that may have been brought here: their file or folder on S3 or on this machine."""
+    return str(part.label).rstrip("/") if is_remote(part.label) else str(part.path)
+
+
 def told_apart(part: Part) -> Part:
     """A part whose images are told apart by what they hold, each read when a row first names it; those that cannot be read by their paths.
 
     Args:
         part: Rows on this machine.
     """
+    handed = images_handed_over(uri_of(part))
+    if handed:
+        return told_apart_by(read_images(handed), replace(part, may_look=None))
 
     @cache
     def digest(written: str) -> str:
@@ -40,6 +48,17 @@ def told_apart(part: Part) -> Part:
             return written
 
     return replace(part, told_apart=digest)
+
+
+def told_apart_by(images: Iterable[ImageSource], part: Part) -> Part:
+    """A part whose images are told apart by a list of them.
+
+    Args:
+        images: Those that are known.
+        part: Rows on this machine.
+    """
+    known = {image.written: image.sha256 for image in images}
+    return replace(part, told_apart=lambda written: known.get(written, written))
 
 
 def images_of(parts: Mapping[Split, Part], named: Mapping[Split, Named], handed: Mapping[Split, ImageList]) -> dict[Split, list[ImageSource]] | list[Mistake]:

@@ -17,6 +17,7 @@ from dtx_tasks.settings import data_roots
 from dtx_tasks.spec import SpecDocument
 from dtx_tasks.storage import bring_images, list_names, manifest, read_bytes, read_images, write_bytes
 from tests.builders import EXPERIMENT, FakeData, make_matrix, make_plan
+from tests.unit.cli.command import dtx
 
 PLAN = make_plan()
 
@@ -124,6 +125,15 @@ def test_images_of_an_own_dataset_are_handed_over(tmp_path: Path, platform: str)
     (here / "data/images/red.png").write_text("other")
     there = plan_document(SpecDocument("e", handed | {"matrix": handed["matrix"] | {"datasets": ["mine@1"]}}), Origin(None, data_roots("default")))
     assert [job.job_id for job in there.jobs] == [job.job_id for job in local.jobs]
+
+
+def test_rows_that_were_handed_over_are_checked(tmp_path: Path, platform: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """With the images that went with them."""
+    request, here = seeing({"name": "d", "train": "data", "test": 0.5, "columns": {"images": "images"}}), tmp_path / "here"
+    handed = hand_over(request.data, plan_document(request, Origin(here)), here, platform)
+    FakeData(tmp_path).text("d.yaml", json.dumps(handed["matrix"]["datasets"][0]))
+    assert dtx(monkeypatch, "dataset", "check", str(tmp_path / "d.yaml")) == 0
+    assert "missing_file" not in capsys.readouterr().out
 
 
 def test_rows_that_name_more_than_was_handed_over_are_refused(tmp_path: Path, platform: str) -> None:
