@@ -119,9 +119,13 @@ def put_images(images: ImageList, layout: Layout) -> ImageList:
         layout: Of the team.
 
     Raises:
+        DataError: An image is gone.
         TransientError: An image is another one by now.
     """
-    each = {image.sha256: image for image in read_images(images)}
+    paths = {image.sha256: Path(images.uri_of(image)) for image in read_images(images)}
+    gone = next((path for path in paths.values() if not path.is_file()), None)
+    if gone:
+        raise DataError(f"{gone} is not there any more.", "Put it back, and try again.")
     # By the digest alone: the last part of a path is what it is brought under.
-    list(at_once(lambda image: put_file(Path(images.uri_of(image)), layout.upload("images", image.sha256), image.sha256), each.values()))
+    list(at_once(lambda sha256: put_file(paths[sha256], layout.upload("images", sha256), sha256), paths))
     return put_list(images, layout).model_copy(update={"folder": layout.upload("images", "").rstrip("/"), "is_by_digest": True})

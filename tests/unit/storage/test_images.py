@@ -52,6 +52,9 @@ def test_image_that_changed_is_not_put_under_its_old_digest(tmp_path: Path, buck
     (tmp_path / "here/a").write_text("blue")
     with pytest.raises(TransientError, match="a has changed while it was copied"):
         put_images(images, Layout(bucket, "t"))
+    (tmp_path / "here/a").unlink()
+    with pytest.raises(DataError, match=r"here/a is not there any more. Put it back, and try again."):
+        put_images(images, Layout(bucket, "t"))
 
 
 def test_list_that_changed_is_refused(tmp_path: Path) -> None:
