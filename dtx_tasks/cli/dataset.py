@@ -30,12 +30,14 @@ from dtx_tasks.resolve import (
     merged_values,
     names_of_parameters,
     resolve_plugins,
+    told_apart,
     with_parameters,
 )
 from dtx_tasks.settings import root
 from dtx_tasks.spec import Dataset, Format, HyperparameterGroup, Kind, Split, load_text, parse, reading_of
 from dtx_tasks.spec.llm import Template
 from dtx_tasks.spec.load import SpecDocument
+from dtx_tasks.storage import gathered_from
 from dtx_tasks.template import TOKENIZERS_OWN
 
 if TYPE_CHECKING:
@@ -223,6 +225,7 @@ def _complete(where: str, dataset: Dataset, parts: dict[Split, Part], mistakes: 
     mistakes = [*definition_mistakes(dataset), *mistakes, *mistakes_of_plugins]
     if mistakes:
         raise _wrong(where, mistakes)
+    parts = {split: told_apart(part) for split, part in parts.items()}
     return _Found(dataset, parts, reading_of(dataset.format, dataset.kind, dataset.columns, dataset.tags), rewriter(plugins))
 
 
@@ -240,7 +243,7 @@ def _rows_at(where: str) -> Part:
     found = Allowed(Path(), None).find_rows(where)
     if isinstance(found, Mistake):
         raise SpecError(f"{where}: {found.problem}.", found.remedy)
-    return Part(*found)
+    return Part(*found, beside=gathered_from(found[0]))
 
 
 def _of_rows(path: Path, where: str, row_format: Format | None, kind: Kind | None, columns: dict[str, str], tags: dict[str, str]) -> Dataset:
@@ -305,7 +308,8 @@ def _rows(found: _Found, split: Split) -> Any:
         rows = SplitRows(found.parts, found.reading, found.dataset.split_seed, found.rewrite)
         rows.scan()
         return rows.rows(split)
-    return RowFile(found.parts[split].path, found.parts[split].label, found.reading, found.rewrite)
+    part = found.parts[split]
+    return RowFile(part.path, part.label, found.reading, found.rewrite, beside=part.beside)
 
 
 def _show_seen(rows: list[Row], label: str, see: Callable[[Row], SeenRow], cutoff_len: int) -> None:

@@ -12,12 +12,12 @@ from dtx_tasks.errors import Mistake, SpecError
 from dtx_tasks.records import Layout
 from dtx_tasks.resolve import Allowed
 from dtx_tasks.spec import SPLITS
-from dtx_tasks.storage import is_remote
+from dtx_tasks.storage import hand_over_images, is_remote
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from dtx_tasks.records import ExperimentPlan
+    from dtx_tasks.records import ExperimentPlan, FileSource
 
 
 def hand_over(data: dict[str, Any], plan: ExperimentPlan, folder: Path, root: str) -> dict[str, Any]:
@@ -34,13 +34,14 @@ def hand_over(data: dict[str, Any], plan: ExperimentPlan, folder: Path, root: st
     Returns:
         The spec as the platform is to read it.
     """
-    _refuse_images(plan)
     layout, changed = Layout(root, plan.team), deepcopy(data)
+    planned = {(dataset.name, split): file for dataset in plan.datasets for split, file in dataset.files.items()}
     for definition in _definitions(changed, "datasets", "dataset"):
         for split in SPLITS:
             # A split may be a part of the train file in place of a path.
             if isinstance(definition.get(split), str) and not is_remote(definition[split]):
-                definition[split] = store(_here(definition[split], folder), layout)
+                file = planned.get((definition["name"], split))
+                definition[split] = _handed_over(file, layout) if file and file.images else store(_here(definition[split], folder), layout)
     bases = {document.llm.name: document.llm.base for document in plan.fetched}
     for definition in _definitions(changed, "llms", "llm"):
         _hand_over_llm(definition, bases.get(definition["name"]), folder, layout)
@@ -52,11 +53,12 @@ def hand_over(data: dict[str, Any], plan: ExperimentPlan, folder: Path, root: st
     return changed
 
 
-def _refuse_images(plan: ExperimentPlan) -> None:
-    seeing = next((dataset.name for dataset in plan.datasets if dataset.has_images), None)
-    if seeing:
-        remedy = "Put rows and images into a folder of DTX_DATA_ROOTS, or carry the experiment out here: `dtx run`."
-        raise SpecError(f"{seeing}: rows with images cannot be handed over yet: what they name would stay here.", remedy)
+def _handed_over(file: FileSource, layout: Layout) -> str:
+    """The URI of rows that the platform finds with their images."""
+    uri = hand_over_rows(file, layout)
+    if file.images:
+        hand_over_images(file.images, uri, layout)
+    return uri
 
 
 def _hand_over_llm(definition: dict[str, Any], base: str | None, folder: Path, layout: Layout) -> None:
@@ -71,8 +73,9 @@ def _hand_over_own(plan: ExperimentPlan, layout: Layout) -> None:
     own = {(used.kind, name) for used in plan.versions if used.version for name in (used.name, used.label)}
     for dataset in plan.datasets:
         for file in dataset.files.values() if ("Dataset", dataset.name) in own else ():
-            if not is_remote(file.path):
-                hand_over_rows(file, layout)
+            # What is held out lies in the train file.
+            if file.portion is None and not is_remote(file.path):
+                _handed_over(file, layout)
     for llm in (document.llm for document in plan.fetched):
         if ("LLM", llm.name) in own and llm.kind == "local" and not is_remote(llm.source):
             store(Path(llm.source), layout)

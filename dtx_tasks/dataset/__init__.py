@@ -5,7 +5,7 @@ from dtx_tasks.dataset.doubts import doubts
 from dtx_tasks.dataset.fields import Problem
 from dtx_tasks.dataset.file import RowFile
 from dtx_tasks.dataset.findings import CODES, Finding, Findings
-from dtx_tasks.dataset.folder import folder_mistake, labelled, said_line, said_place, without_documentation
+from dtx_tasks.dataset.folder import folder_mistake, folder_of, is_of_images, labelled, said_line, said_place, without_documentation
 from dtx_tasks.dataset.raw import RawRow
 from dtx_tasks.dataset.registry import Imported, imported
 from dtx_tasks.dataset.repeats import LeakedRow, leaked_rows, repeated_rows
@@ -37,7 +37,9 @@ __all__ = [
     "detect",
     "doubts",
     "folder_mistake",
+    "folder_of",
     "imported",
+    "is_of_images",
     "labelled",
     "leaked_rows",
     "repeated_rows",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from dtx_tasks.dataset.fields import Fields, Problem, shown
 from dtx_tasks.dataset.findings import Findings
-from dtx_tasks.dataset.folder import read_rows
+from dtx_tasks.dataset.folder import folder_of, read_rows
 from dtx_tasks.dataset.formats import FORMATS
 from dtx_tasks.dataset.media import anywhere, media_problems
 from dtx_tasks.dataset.raw import RawRow, Unreadable
@@ -15,7 +15,7 @@ from dtx_tasks.dataset.rewrite import RewriteError
 from dtx_tasks.errors import nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from dtx_tasks.dataset.media import MayLook
@@ -47,6 +47,8 @@ class RowFile:
         reading: How its rows are read.
         rewrite: What changes them before they are read by their format.
         may_look: Whether a file that a row names may be looked for; None where such files are elsewhere.
+        beside: What relative paths of its rows count from; the folder that it is in, or that it is, by default.
+        told_apart: What tells an image from others, by the path that a row has; None where images are told apart by their paths.
         findings: What is wrong so far.
         num_rows: Good rows so far.
     """
@@ -56,6 +58,8 @@ class RowFile:
     reading: Reading
     rewrite: Rewrite | None = None
     may_look: MayLook | None = anywhere
+    beside: Path | None = None
+    told_apart: Callable[[str], str] | None = None
     findings: Findings = field(default_factory=Findings)
     num_rows: int = 0
     _seen: set[str] = field(default_factory=set)
@@ -96,7 +100,7 @@ class RowFile:
         fields = Fields(raw.values, self.reading)
         row = FORMATS[self.reading.format](fields, raw.line)
         if row.files and not fields.problems:
-            fields.problems += media_problems(row, self.reading, self.path if self.path.is_dir() else self.path.parent, self.may_look)
+            fields.problems += media_problems(row, self.reading, self.beside or folder_of(self.path), self.may_look)
         if fields.problems:
             for problem in fields.problems:
                 self.add(raw.line, problem)
@@ -104,7 +108,14 @@ class RowFile:
         self._seen |= raw.values.keys()
         for key in fields.unread - self._unread.keys():
             self._unread[key] = raw.line
+        row = self._with_files(row) if row.files else row
         return replace(row, subset=shown_subset(raw.values.get(self.reading.subset))) if self.reading.subset else row
+
+    def _with_files(self, row: Row) -> Row:
+        """With those alone that there are: many exports have a list in every row, and most of them are empty."""
+        files = {part: paths for part, paths in row.files.items() if paths}
+        images = files.get("images", ())
+        return replace(row, files=files, digests=tuple(map(self.told_apart, images)) if self.told_apart else ())
 
     def _close(self) -> None:
         """What can be said once every row was seen."""

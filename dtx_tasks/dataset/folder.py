@@ -27,6 +27,9 @@ SPLIT_OF_NAME = re.compile(r"(?P<split>train|test|validation|valid|val|dev|eval)
 DOCUMENTATION = re.compile(r"(README|LICENSE).*|.*\.md", re.IGNORECASE)
 
 
+IMAGES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
+
+
 class FolderLabel(str):
     """What messages call a folder; unlike the name of a file it knows what stands behind a line.
 
@@ -104,6 +107,18 @@ def folder_mistake(names: Sequence[str], written: str) -> Mistake | None:
     return None
 
 
+def is_of_images(path: Path) -> bool:
+    """Whether something beside rows is an image, or a folder of images and nothing else.
+
+    Args:
+        path: On this machine.
+    """
+    if not path.is_dir():
+        return path.suffix.lower() in IMAGES
+    files = [item for item in path.rglob("*") if item.is_file()]
+    return bool(files) and all(item.suffix.lower() in IMAGES for item in files)
+
+
 def without_documentation(names: Iterable[str]) -> tuple[str, ...]:
     """The names of a dataset's files but for those that tell about it."""
     return tuple(name for name in names if kind_of_file(PurePath(name))[0] or not DOCUMENTATION.fullmatch(name))
@@ -114,6 +129,15 @@ def _remedy(names: Sequence[str], written: str) -> str:
     if not ending:
         return "Name the files of rows, or the folder that they are in."
     return f"Give the rows a folder of their own, or name them: {_inside(written, '*' + ending)}."
+
+
+def folder_of(path: Path) -> Path:
+    """The folder that a file of rows is in; a folder of such files is its own.
+
+    Args:
+        path: On this machine.
+    """
+    return path if path.is_dir() else path.parent
 
 
 def read_rows(path: Path) -> Iterator[RawRow | Unreadable]:

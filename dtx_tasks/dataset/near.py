@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dtx_tasks.dataset.repeats import LeakedRow
+from dtx_tasks.records import digest_of
 from dtx_tasks.spec import HELD_OUT
 
 if TYPE_CHECKING:
@@ -52,13 +53,20 @@ class Signatures:
     def __init__(self) -> None:
         self._done: list[Signature] = []
         self._waiting: list[str] = []
+        self._apart: list[int] = []
         self._num_characters = 0
         self.num_rows = 0
 
-    def add(self, texts: Sequence[str]) -> None:
-        """Takes a row by what is written in it, up to LOOKED_AT_CHARACTERS."""
+    def add(self, texts: Sequence[str], images: Sequence[str] = ()) -> None:
+        """Takes a row by what is written in it, up to LOOKED_AT_CHARACTERS.
+
+        Args:
+            texts: What is written in it.
+            images: What tells its images from others: rows whose images differ are never almost the same.
+        """
         text = "\n".join(text[:LOOKED_AT_CHARACTERS] for text in texts)[:LOOKED_AT_CHARACTERS]
         self._waiting.append(text)
+        self._apart.append(int(digest_of(list(images), 8), 16) if images else 0)
         self._num_characters += len(text)
         self.num_rows += 1
         if len(self._waiting) >= BATCH_ROWS or self._num_characters >= BATCH_CHARACTERS:
@@ -72,8 +80,9 @@ class Signatures:
 
     def _flush(self) -> None:
         if self._waiting:
-            self._done.append(_signatures(self._waiting))
-            self._waiting, self._num_characters = [], 0
+            # With other bits turned over, no bin of two rows agrees but by chance.
+            self._done.append(_signatures(self._waiting) ^ np.array(self._apart, np.uint32)[:, None])
+            self._waiting, self._apart, self._num_characters = [], [], 0
 
 
 def near_pairs(known: Signature, asked: Signature) -> Iterator[tuple[int, int, float]]:

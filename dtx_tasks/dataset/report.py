@@ -180,7 +180,7 @@ def check_dataset(
         except DataError as error:
             findings.add(Problem("row", "unlearnable", error.message.rstrip("."), error.hint).at(labels[split], row.line))
             measured = None
-        signatures[split].add(row.texts)
+        signatures[split].add(row.texts, row.images)
         statistics.setdefault(labels[split], Statistics()).add(row, measured)
 
     scans = rows.scan(look)

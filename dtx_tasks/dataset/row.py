@@ -27,6 +27,7 @@ class Row:
         label: Of a labelled row, whether its last answer is good.
         text: Of plain text, all there is.
         files: Paths as they were written, by `images`, `videos` and `audios`.
+        digests: What tells its images from others, in their order, where that is known: the same image may have two paths, and a path two images.
         subset: Which split the row says it is in.
     """
 
@@ -38,6 +39,7 @@ class Row:
     label: bool | None = None
     text: str | None = None
     files: dict[str, list[str]] = field(default_factory=dict)
+    digests: tuple[str, ...] = ()
     subset: str | None = None
 
     @property
@@ -76,10 +78,16 @@ class Row:
         return [*(str(message["content"]) for message in turns), *calls]
 
     @property
+    def images(self) -> list[str]:
+        """Its images, by their digests where those are known."""
+        return list(self.digests) or self.files.get("images", [])
+
+    @property
     def row_id(self) -> str:
         """Content hash: equal rows of different files and formats are one row."""
         if self.is_single_turn:
             system = self.messages[0]["content"] if len(self.messages) == 3 else ""
             return digest_of([system, self.messages[-2]["content"], self.messages[-1]["content"]])
-        parts = {name: getattr(self, name) for name in ("messages", "tools", "chosen", "rejected", "label", "text", "files")}
+        parts = {name: getattr(self, name) for name in ("messages", "tools", "chosen", "rejected", "label", "text")}
+        parts["files"] = self.files | ({"images": self.images} if self.images else {})
         return digest_of({name: part for name, part in parts.items() if part})

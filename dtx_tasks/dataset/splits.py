@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from dtx_tasks.dataset.fields import Problem
 from dtx_tasks.dataset.file import RowFile
 from dtx_tasks.dataset.findings import Findings
-from dtx_tasks.dataset.folder import said_place
+from dtx_tasks.dataset.folder import folder_of, said_place
 from dtx_tasks.dataset.media import anywhere
 from dtx_tasks.errors import DataError, nearest
 from dtx_tasks.spec import HELD_OUT, Subset
@@ -38,12 +38,21 @@ class Part:
         label: What messages call it.
         portion: What of the train file is held out; None for a file of its own, and for train.
         may_look: Whether a file that a row names may be looked for; None where such files are elsewhere.
+        beside: What relative paths of its rows count from; the folder that it is in, or that it is, by default.
+        told_apart: What tells an image from others, by the path that a row has; None where images are told apart by their paths.
     """
 
     path: Path
     label: str
     portion: Portion | None = None
     may_look: MayLook | None = anywhere
+    beside: Path | None = None
+    told_apart: Callable[[str], str] | None = None
+
+    @property
+    def folder(self) -> Path:
+        """What relative paths of its rows count from."""
+        return self.beside or folder_of(self.path)
 
 
 @dataclass
@@ -140,7 +149,7 @@ class SplitRows:
         return self._held_out is None or (split != "train" and self._parts[split].portion is None)
 
     def _file(self, part: Part) -> RowFile:
-        return RowFile(part.path, part.label, self._reading, self._rewrite, part.may_look)
+        return RowFile(part.path, part.label, self._reading, self._rewrite, part.may_look, part.beside, part.told_apart)
 
     def _scan(self, split: Split, part: Part, each: Callable[[Split, Row], None] | None) -> Scan:
         file, scan = self._file(part), Scan(part.label)

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 from dtx_tasks.entrypoints.uploads import store
 from dtx_tasks.errors import SpecError
 from dtx_tasks.records import ExperimentPlan, Layout, RunReference, slug
-from dtx_tasks.storage import create, is_remote, list_names, put_file, put_path, read_record, write_record
+from dtx_tasks.settings import cache_folder
+from dtx_tasks.storage import create, is_remote, list_names, put_images, put_list, put_path, read_record, write_record
 
 if TYPE_CHECKING:
-    from dtx_tasks.records import DatasetSource, FileSource, ImageSource, LLMSource, Record
+    from dtx_tasks.records import DatasetSource, FileSource, ImageList, LLMSource, Record
 
 
 @dataclass(frozen=True)
@@ -85,23 +86,30 @@ def _moved(plan: ExperimentPlan, root: str) -> ExperimentPlan:
 
 
 def _moved_dataset(dataset: DatasetSource, layout: Layout) -> DatasetSource:
-    return dataset.model_copy(update={"files": {split: _moved_file(file, layout) for split, file in dataset.files.items()}})
+    # Splits of one file name the same images.
+    lists = {images: _moved_images(images, layout) for images in {file.images for file in dataset.files.values() if file.images}}
+    files = {split: _moved_file(file, layout) for split, file in dataset.files.items()}
+    named = {split: file.model_copy(update={"images": lists[file.images]}) if file.images else file for split, file in files.items()}
+    return dataset.model_copy(update={"files": named})
 
 
 def _moved_file(file: FileSource, layout: Layout) -> FileSource:
-    # What was downloaded, or chosen by a pattern, lies in this machine's cache, and may be another file the next time.
-    if is_remote(file.path) or not (is_remote(layout.root) or "://" in file.label or "*" in file.label):
+    # What was downloaded, or chosen out of a folder, lies in this machine's cache, and may be another file the next time.
+    is_kept = "://" in file.label or Path(file.path).is_relative_to(cache_folder())
+    if is_remote(file.path) or not (is_remote(layout.root) or is_kept):
         return file
-    return file.model_copy(update={"path": hand_over_rows(file, layout), "images": tuple(_moved_image(image, layout) for image in file.images)})
+    return file.model_copy(update={"path": hand_over_rows(file, layout)})
 
 
-def _moved_image(image: ImageSource, layout: Layout) -> ImageSource:
-    # By the digest alone: the last part of a path is what it is brought under.
-    return image.model_copy(update={"path": put_file(Path(image.path), layout.upload("images", image.sha256), image.sha256)})
+def _moved_images(images: ImageList, layout: Layout) -> ImageList:
+    """The list itself is in this machine's cache; images that everybody can read stay where they are."""
+    if is_remote(images.path):
+        return images
+    return put_images(images, layout) if is_remote(layout.root) and not is_remote(images.folder) else put_list(images, layout)
 
 
 def hand_over_rows(file: FileSource, layout: Layout) -> str:
-    """Puts the rows of a split on storage, in a place that is named by their content.
+    """Puts the rows of a split on storage, in a place that is named by their content and that of their images.
 
     Args:
         file: On this machine.
@@ -111,7 +119,7 @@ def hand_over_rows(file: FileSource, layout: Layout) -> str:
         The URI.
     """
     path = Path(file.path)
-    return put_path(path, file.files, layout.upload(file.sha256[:16], path.name), file.sha256)
+    return put_path(path, file.files, layout.upload(file.content[:16], path.name), file.sha256)
 
 
 def _moved_llm(llm: LLMSource, layout: Layout) -> LLMSource:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -13,12 +14,11 @@ from dtx_tasks.errors import DataError
 from dtx_tasks.prepare.encode import encoded_rows, num_trained_tokens
 from dtx_tasks.prepare.layouts import IDS, PreparedRow, RowLayout
 from dtx_tasks.sight import open_image
-from dtx_tasks.storage import bring_file, sha256_of
+from dtx_tasks.storage import bring_images, read_images, sha256_of
 from dtx_tasks.template import IGNORED_LABEL, with_images
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
-    from pathlib import Path
 
     from dtx_tasks.dataset import Row
     from dtx_tasks.records import EncodeOptions, FileSource, ImageSource
@@ -35,26 +35,27 @@ def with_kept_images(rows: Iterable[Row], file: FileSource, folder: Path) -> Ite
         folder: Where the images go.
 
     Raises:
-        DataError: An image has changed since the plan was made.
+        DataError: An image, or the list of them, has changed since the plan was made.
     """
-    known = {image.written: image for image in file.images}
+    if file.images is None:
+        yield from rows
+        return
+    known = {image.written: image for image in read_images(file.images)}
+    here = bring_images(file.images)
     for row in rows:
-        if not row.files:
-            yield row
-            continue
-        images = [known[path] for path in row.files["images"]]
+        images = [known[path] for path in row.files.get("images", ())]
         for image in images:
-            _keep(image, folder, said_place(file.label, row.line))
-        yield replace(row, files={"images": [image.sha256 for image in images]})
+            _keep(image, Path(here.uri_of(image)), folder, said_place(file.label, row.line))
+        yield replace(row, files={"images": [image.sha256 for image in images]}, digests=()) if images else row
 
 
-def _keep(image: ImageSource, folder: Path, place: str) -> None:
+def _keep(image: ImageSource, path: Path, folder: Path, place: str) -> None:
     target = folder / image.sha256
     if target.exists():
         return
     folder.mkdir(exist_ok=True)
     try:
-        shutil.copyfile(bring_file(image.path, image.sha256), target)
+        shutil.copyfile(path, target)
     except FileNotFoundError:
         raise DataError(f"{place}: row: {image.written} is not there any more.", "Put it back, or start the experiment again.") from None
     if sha256_of(target) != image.sha256:

@@ -24,11 +24,11 @@ from dtx_tasks.pretrained import load_tokenizer
 from dtx_tasks.records import TRAIN_FILE, VALIDATION_FILE, FetchedLLM, Layout, PreparedDataset, PrepareDocument, SplitStatistics, digest_of, image_folder
 from dtx_tasks.sight import copy_processor, load_sight
 from dtx_tasks.spec import HELD_OUT
-from dtx_tasks.storage import bring, bring_file, claim, manifest, put_folder, read_record, remove, sha256_of, workplace, write_record
+from dtx_tasks.storage import bring, bring_file, claim, manifest, put_folder, read_images, read_record, remove, sha256_of, workplace, write_record
 from dtx_tasks.template import adapt
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
     from dtx_tasks.dataset import Row, Scan
@@ -144,14 +144,25 @@ def _checked_rows(dataset: DatasetSource, *, is_leakage_allowed: bool) -> SplitR
         if not _is_same(path, file):
             raise DataError(f"{file.label} has changed since the experiment was planned.", "Start the experiment again.")
         # The plan knows every image that may be read: others are not looked for.
-        parts[split] = Part(path, labelled(path, file.label), file.portion, may_look=None)
+        parts[split] = Part(path, labelled(path, file.label), file.portion, may_look=None, told_apart=_digests(file))
     rows = SplitRows(parts, dataset.reading, dataset.split_seed, rewriter(dataset.plugins))
     # Rows that no plugin has touched were looked at when the experiment was planned.
     scans = rows.scan(partial(_refuse_files, parts) if dataset.plugins else None)
     rows.refuse()
+    # An image that was missing then was left out of the plan, and is not looked for again.
+    if dataset.problem and not dataset.plugins:
+        raise DataError(dataset.problem, "Put it right, and start the experiment again.")
     if dataset.plugins and not is_leakage_allowed:
         _refuse_leakage(scans)
     return rows
+
+
+def _digests(file: FileSource) -> Callable[[str], str] | None:
+    """What an image holds, by the path that rows have: which rows are held out must be what it was when the experiment was planned."""
+    if file.images is None:
+        return None
+    known = {image.written: image.sha256 for image in read_images(file.images)}
+    return lambda written: known.get(written, written)
 
 
 def _refuse_leakage(scans: Mapping[Split, Scan]) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
 
 from dtx_tasks.records.base import Record, digest_of
 from dtx_tasks.spec import Columns, Format, Hyperparameters, Kind, Reading, Resources, Scoring, Selection, Split, Subset, Tags, reading_of
@@ -67,14 +69,33 @@ class FileEntry(Record):
 
 
 class ImageSource(Record):
-    """An image that rows name."""
+    """An image that rows name: a line of an ImageList."""
 
     written: str
     """The path, as the rows have it."""
-    path: str
-    """Where `resolve` found it."""
-    sha256: str
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+    """What it is called on storage, so that it must not lead elsewhere."""
     num_bytes: int
+
+
+class ImageList(Record):
+    """The images that the rows of a file name, each once; in a file of their own, since there may be more of them than a plan should hold."""
+
+    path: str
+    """A file of JSON lines, each an ImageSource, in the order of the rows."""
+    sha256: str
+    """Of that file: it changes with every image."""
+    folder: str
+    """Where the images are."""
+    num_images: int
+    is_by_digest: bool = False
+    """In the folder each is called by its SHA-256, and not by the path that rows have."""
+
+    def uri_of(self, image: ImageSource) -> str:
+        """Where one of them is."""
+        name = image.sha256 if self.is_by_digest else image.written
+        # What rows name from the root of a machine's files is there.
+        return name if name.startswith("/") else f"{self.folder}/{name}"
 
 
 class FileSource(Record):
@@ -95,14 +116,13 @@ class FileSource(Record):
     """What is taken out of the file; None for all that nothing else takes."""
     files: tuple[FileEntry, ...] = ()
     """Those of a folder, in the order in which they are read."""
-    images: tuple[ImageSource, ...] = ()
-    """Those that its rows name, each once."""
+    images: ImageList | None = None
+    """Those that its rows name; None where they name none."""
 
     @property
     def content(self) -> str:
         """The digest of its rows and of the images that they name."""
-        named = [[image.written, image.sha256] for image in self.images]
-        return digest_of([self.sha256, named], 64) if named else self.sha256
+        return digest_of([self.sha256, self.images.sha256], 64) if self.images else self.sha256
 
 
 class PluginSource(Record):
@@ -138,7 +158,10 @@ class DatasetSource(Record):
 
     @property
     def digest(self) -> str:
-        """What its rows are: changes with a row, a column mapping or the number of samples, not with a path or a name."""
+        """What its rows are: changes with a row, an image or the path that a row names it by, a column mapping or the number of samples.
+
+        It does not change with the name of the Dataset, nor with where its files are.
+        """
         return digest_of([self.train_digest, self.scored_digest])
 
     @property

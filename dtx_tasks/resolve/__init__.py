@@ -3,6 +3,7 @@
 from dtx_tasks.resolve.files import Allowed, dataset_parts, definition_mistakes, resolve_dataset
 from dtx_tasks.resolve.finished import finished_jobs, tokens_per_s
 from dtx_tasks.resolve.groups import merged_values
+from dtx_tasks.resolve.images import told_apart
 from dtx_tasks.resolve.inputs import Origin, resolve
 from dtx_tasks.resolve.llm import resolve_llm
 from dtx_tasks.resolve.own import OwnFiles, files_of
@@ -26,5 +27,6 @@ __all__ = [
     "resolve_llm",
     "resolve_plugins",
     "tokens_per_s",
+    "told_apart",
     "with_parameters",
 ]

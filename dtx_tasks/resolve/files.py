@@ -7,9 +7,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from dtx_tasks.dataset import CODES, Part, SplitRows, doubts, folder_mistake, labelled, repeated_rows, without_documentation
+from dtx_tasks.dataset import CODES, Part, SplitRows, doubts, folder_mistake, is_of_images, labelled, repeated_rows, without_documentation
 from dtx_tasks.errors import Mistake
-from dtx_tasks.records import DatasetSource, FileSource, ImageSource
+from dtx_tasks.records import DatasetSource, FileSource, ImageList
+from dtx_tasks.resolve.images import images_of, told_apart_by, uri_of
 from dtx_tasks.resolve.plugins import counted, resolve_plugins
 from dtx_tasks.spec import SPLITS, Subset, misfits, reading_of
 from dtx_tasks.storage import (
@@ -21,9 +22,12 @@ from dtx_tasks.storage import (
     chosen,
     digest_of_files,
     gather,
+    gathered_from,
+    images_handed_over,
     is_hub,
     is_remote,
     is_web,
+    list_images,
     list_names,
     look_up,
     manifest,
@@ -33,13 +37,14 @@ from dtx_tasks.storage import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
 
     from dtx_tasks.dataset import Row, Scan
     from dtx_tasks.dataset.near import Signature
     from dtx_tasks.records import PluginSource
+    from dtx_tasks.resolve.images import Named
     from dtx_tasks.resolve.plugins import Counts
-    from dtx_tasks.spec import Dataset, Kind, Split
+    from dtx_tasks.spec import Dataset, Kind, Reading, Split
 
 Found = TypeVar("Found")
 
@@ -79,8 +84,16 @@ class Allowed:
         found = self.find(written)
         if isinstance(found, Mistake):
             return found
-        wrong = self._unusable(found, written) if found.is_dir() else None
-        return wrong or (found, labelled(found, written))
+        if not found.is_dir():
+            return found, labelled(found, written)
+        rows = found if "://" in written else self._without_images(found)
+        return self._unusable(rows, written) or (rows, labelled(rows, written))
+
+    def _without_images(self, folder: Path) -> Path:
+        """A folder of rows without the images that lie in it too."""
+        names = list_names(str(folder))
+        rows = [name for name in names if not (self.holds(folder / name) and is_of_images(folder / name))]
+        return gather(folder, rows) if rows and rows != names else folder
 
     def _unusable(self, folder: Path, written: str) -> Mistake | None:
         """Why the files of a folder cannot be read as one, or may not be; None where they can."""
@@ -175,13 +188,21 @@ class ResolvedDataset:
 
 
 class _Seen:
-    """What is noted of each row while it is read."""
+    """What is noted of each row while it is read.
 
-    def __init__(self) -> None:
+    Args:
+        most: Of the train split no more rows are learned from; None where all may be.
+
+    Attributes:
+        named: The images of each file, by its split.
+    """
+
+    def __init__(self, most: int | None) -> None:
         # Airflow's parser imports this module, and should not wait for numpy.
         from dtx_tasks.dataset.near import Signatures
 
-        self._files: dict[Split, dict[str, None]] = {split: {} for split in SPLITS}
+        self.named: dict[Split, Named] = {}
+        self._most, self._num_train = most, 0
         self._kinds, self._doubts = set[str](), Counter[str]()
         self._num_rows = self._num_characters = 0
         self._signatures: dict[Split, Signatures] | None = {split: Signatures() for split in SPLITS}
@@ -189,7 +210,10 @@ class _Seen:
     def look(self, split: Split, row: Row) -> None:
         """Takes the row of a file, by the split that the file is of."""
         self._kinds |= row.files.keys()
-        self._files[split].update(dict.fromkeys(row.files.get("images", ())))
+        self._num_train += split == "train"
+        is_used = split != "train" or self._most is None or self._num_train <= self._most
+        for written in row.files.get("images", ()) if is_used else ():
+            self.named.setdefault(split, {}).setdefault(written, row.line)
         self._doubts.update(doubt.code for doubt in doubts(row))
         if self._signatures is None:
             return
@@ -199,23 +223,23 @@ class _Seen:
         if self._num_rows > MOST_ROWS or self._num_characters > MOST_CHARACTERS:
             self._signatures = None
         else:
-            self._signatures[split].add(texts)
+            self._signatures[split].add(texts, row.images)
 
-    def unlearnable(self, kind: Kind) -> Mistake | None:
+    def unlearnable(self, kind: Kind, parts: Mapping[Split, Part], handed: Mapping[Split, ImageList]) -> Mistake | None:
         """Why rows that name files cannot be learned from; None where they can."""
         remedy = "`dtx dataset check` checks such rows; leave the columns out, such as `videos: false`, to learn from their text alone."
         if self._kinds - {"images"}:
             return Mistake(".columns", f"its rows have {' and '.join(sorted(self._kinds - {'images'}))}, which cannot be trained on", remedy)
         if self._kinds and kind != "conversations":
             return Mistake(".kind", f"its rows have images, and rows of the kind {kind} cannot be trained on with images", remedy)
-        far = next((path for paths in self._files.values() for path in paths if "://" in path), None)
+        far = next((path for paths in self.named.values() for path in paths if "://" in path), None)
         if far:
             return Mistake(".columns", f"its rows have images that are elsewhere (got {far!r})", "Download them, and name the files.")
+        stranded = next((split for split in self.named if "://" in parts[split].label and split not in handed), None)
+        if stranded:
+            problem = f"its rows have images, which are looked for on this machine alone, and the rows are elsewhere (got {str(parts[stranded].label)!r})"
+            return Mistake(f".{stranded}", problem, "Download the rows and their images, and name the file.")
         return None
-
-    def images(self, parts: dict[Split, Part]) -> dict[Split, tuple[ImageSource, ...]]:
-        """Of each split those that the rows of its file name."""
-        return {split: tuple(_images(part.path, self._files["train" if part.portion is not None else split])) for split, part in parts.items()}
 
     def doubts(self, scans: dict[Split, Scan], rows: SplitRows) -> Counter[str]:
         """Every warning by its code: of rows, of files, and of rows that stand twice."""
@@ -229,7 +253,12 @@ class _Seen:
         """Of each split, in the order of its rows."""
         if self._signatures is None:
             return None
-        return {split: self._signatures["train" if part.portion is not None else split].array()[rows.numbers(split)] for split, part in parts.items()}
+        return {split: self._signatures[_file_of(split, part)].array()[rows.numbers(split)] for split, part in parts.items()}
+
+
+def _file_of(split: Split, part: Part) -> Split:
+    """The split whose file a split is in."""
+    return "train" if part.portion is not None else split
 
 
 def resolve_dataset(dataset: Dataset, allowed: Allowed) -> ResolvedDataset | list[Mistake]:
@@ -248,24 +277,33 @@ def resolve_dataset(dataset: Dataset, allowed: Allowed) -> ResolvedDataset | lis
     if plugins:
         counts, problem = counted(parts, reading)
         return ResolvedDataset(_source(dataset, parts, counts, problem, plugins), None)
-    rows, seen = SplitRows(parts, reading, dataset.split_seed), _Seen()
-    scans = rows.scan(seen.look)
-    wrong = seen.unlearnable(reading.kind)
-    if wrong:
-        return [wrong]
+    handed = {split: there for split, part in parts.items() if part.portion is None and (there := images_handed_over(uri_of(part)))}
+    # Rows of another machine must not name files of this one.
+    parts = {split: replace(part, may_look=None) if "://" in part.label or _file_of(split, part) in handed else part for split, part in parts.items()}
+    rows, seen, scans = _looked_through(dataset, parts, reading)
+    wrong = seen.unlearnable(reading.kind, parts, handed)
+    images = images_of(parts, seen.named, handed) if wrong is None else [wrong]
+    if isinstance(images, list):
+        return images
+    if images:
+        # Once more, now that it is known which images are the same.
+        parts = {split: told_apart_by(images.get(_file_of(split, part), ()), part) for split, part in parts.items()}
+        rows, seen, scans = _looked_through(dataset, parts, reading)
+    lists = {split: handed[split] if split in handed else list_images(found, parts[split].folder) for split, found in images.items()}
     problem = next((findings.first_error for findings in rows.findings.values() if findings.num_errors), "")
-    source = _source(dataset, parts, {split: (len(scan.ids), sum(scan.lengths)) for split, scan in scans.items()}, problem, images=seen.images(parts))
+    source = _source(dataset, parts, {split: (len(scan.ids), sum(scan.lengths)) for split, scan in scans.items()}, problem, images=lists)
     signatures = seen.signatures(parts, rows)
     if signatures:
         signatures["train"] = signatures["train"][: dataset.max_samples]
     return ResolvedDataset(source, {**scans, "train": scans["train"].first(dataset.max_samples)}, signatures, seen.doubts(scans, rows))
 
 
-def _images(rows: Path, written: Iterable[str]) -> Iterator[ImageSource]:
-    folder = rows if rows.is_dir() else rows.parent
-    for name in written:
-        path = (folder / name).resolve()
-        yield ImageSource(written=name, path=str(path), sha256=sha256_of(path), num_bytes=path.stat().st_size)
+def _looked_through(dataset: Dataset, parts: dict[Split, Part], reading: Reading) -> tuple[SplitRows, _Seen, dict[Split, Scan]]:
+    """One pass over all rows."""
+    # Which rows of a file are held out is not known before all of them were read.
+    rows, seen = SplitRows(parts, reading, dataset.split_seed), _Seen(None if dataset.portions else dataset.max_samples)
+    scans = rows.scan(seen.look)
+    return rows, seen, scans
 
 
 def _source(
@@ -274,7 +312,7 @@ def _source(
     counts: dict[Split, Counts],
     problem: str,
     plugins: tuple[PluginSource, ...] = (),
-    images: Mapping[Split, tuple[ImageSource, ...]] | None = None,
+    images: Mapping[Split, ImageList] | None = None,
 ) -> DatasetSource:
     return DatasetSource(
         name=dataset.name,
@@ -284,9 +322,7 @@ def _source(
         tags=dataset.tags,
         max_samples=dataset.max_samples,
         split_seed=dataset.split_seed,
-        files={
-            split: _file_source(part, counts[split], dataset.path_of(split) or dataset.train, (images or {}).get(split, ())) for split, part in parts.items()
-        },
+        files={split: _file_source(part, counts[split], (images or {}).get(_file_of(split, part))) for split, part in parts.items()},
         problem=problem,
         plugins=plugins,
     )
@@ -309,7 +345,7 @@ def dataset_parts(dataset: Dataset, allowed: Allowed) -> tuple[dict[Split, Part]
         if isinstance(found, Mistake):
             mistakes.append(Mistake(f".{split}", found.problem, found.remedy))
         else:
-            parts[split] = Part(*found, may_look=allowed.holds)
+            parts[split] = Part(*found, may_look=allowed.holds, beside=gathered_from(found[0]))
     if "train" in parts:
         parts |= {split: replace(parts["train"], portion=portion) for split, portion in dataset.portions.items()}
     return {split: parts[split] for split in SPLITS if split in parts}, mistakes
@@ -330,11 +366,11 @@ def _wrong_subsets(dataset: Dataset) -> list[Mistake]:
     return []
 
 
-def _file_source(part: Part, counts: Counts, written: str, images: tuple[ImageSource, ...]) -> FileSource:
+def _file_source(part: Part, counts: Counts, images: ImageList | None) -> FileSource:
     files = manifest(part.path) if part.path.is_dir() else ()
-    uri = written.rstrip("/")
+    uri = uri_of(part)
     return FileSource(
-        path=(parted(uri)[0] if files else uri) if is_remote(uri) else str(part.path),
+        path=parted(uri)[0] if files and is_remote(uri) else uri,
         label=part.label,
         sha256=digest_of_files(files) if files else sha256_of(part.path),
         num_bytes=sum(entry.num_bytes for entry in files) if files else part.path.stat().st_size,

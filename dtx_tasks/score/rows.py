@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from dtx_tasks.errors import DataError
 from dtx_tasks.records import Layout, PreparedDataset, digest_of, image_folder
-from dtx_tasks.storage import read_bytes, read_record
+from dtx_tasks.storage import bring, read_bytes, read_record
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
     from dtx_tasks.records import ScoringDocument
     from dtx_tasks.spec import Split
 
@@ -94,6 +97,28 @@ def scored_rows(document: ScoringDocument, layout: Layout) -> ScoredRows:
     if not rows:
         raise DataError("There is no row to score on.", "No Dataset with a validation or test split could be prepared.")
     return ScoredRows(tuple(rows), is_cross_fitted, tuple(left_out))
+
+
+def with_brought_images(rows: Sequence[ScoredRow]) -> tuple[ScoredRow, ...]:
+    """Rows whose images are on this machine: those of a prepared split are brought together, and once for all that is scored on them.
+
+    Args:
+        rows: As of `scored_rows`.
+    """
+    places = {folder: _brought(folder, rows) for folder in {_folder_of(uri) for row in rows for uri in row.images}}
+    return tuple(replace(row, images=tuple(f"{places[_folder_of(uri)]}/{uri.rpartition('/')[2]}" for uri in row.images)) for row in rows)
+
+
+def _folder_of(uri: str) -> str:
+    return uri.rpartition("/")[0]
+
+
+def _brought(folder: str, rows: Sequence[ScoredRow]) -> Path:
+    """The images of a prepared split that rows show."""
+    files, _, name = folder.rpartition("/")
+    prepared = read_record(f"{_folder_of(files)}/prepared.json", PreparedDataset)
+    shown = {uri.removeprefix(f"{files}/") for row in rows for uri in row.images if _folder_of(uri) == folder}
+    return bring(files, [entry for entry in (prepared.files if prepared else ()) if entry.path in shown]) / name
 
 
 def _rows_of(folder: str) -> list[ScoredRow]:

@@ -15,7 +15,7 @@ from dtx_tasks.records import BaseDocument, FetchedLLM, FinetuneJob, Layout, LLM
 from dtx_tasks.score.judge import is_rewarded, judge
 from dtx_tasks.score.load import Loaded, load_checkpoint
 from dtx_tasks.score.record import scored
-from dtx_tasks.score.rows import ScoredRows, scored_rows
+from dtx_tasks.score.rows import ScoredRows, scored_rows, with_brought_images
 from dtx_tasks.spec import ADAPTERS, LOWER_IS_BETTER
 from dtx_tasks.storage import bring, claim, put_folder, read_record, workplace, write_record
 
@@ -104,7 +104,7 @@ def _generate(
     checkpoint_id: str, inputs: dict[str, str], scoring: ScoringDocument, rows: ScoredRows, folder: str, load: Callable[[], Loaded], held: Claim
 ) -> ScoreCards:
     started_at = time.monotonic()
-    judged = judge(load(), rows.rows, scoring.scoring)
+    judged = judge(load(), with_brought_images(rows.rows), scoring.scoring)
     lines = [
         json.dumps({"row_id": row.row_id, "split": row.split, "messages": row.messages, **result.as_dict()}, ensure_ascii=False)
         for row, result in zip(rows.rows, judged, strict=True)

@@ -17,12 +17,14 @@ from dtx_tasks.storage.files import (
     written_at,
 )
 from dtx_tasks.storage.folders import (
+    at_once,
     bring,
     bring_file,
     copy_folder,
     digest_of_files,
     download,
     gather,
+    gathered_from,
     link_folder,
     manifest,
     manifest_of,
@@ -33,6 +35,7 @@ from dtx_tasks.storage.folders import (
     workplace,
 )
 from dtx_tasks.storage.hub import HubFiles, bring_hub, is_hub, look_up
+from dtx_tasks.storage.images import bring_images, hand_over_images, images_handed_over, list_images, put_images, put_list, read_images
 from dtx_tasks.storage.local import local_path, sha256_of
 from dtx_tasks.storage.models import HubFile, HubModel, at_commit, bring_model, is_hub_model, look_up_model
 from dtx_tasks.storage.pattern import chosen, parted
@@ -48,9 +51,11 @@ __all__ = [
     "Places",
     "append_line",
     "at_commit",
+    "at_once",
     "bring",
     "bring_file",
     "bring_hub",
+    "bring_images",
     "bring_model",
     "bring_page",
     "chosen",
@@ -62,12 +67,16 @@ __all__ = [
     "download",
     "exists",
     "gather",
+    "gathered_from",
+    "hand_over_images",
+    "images_handed_over",
     "is_claimed",
     "is_hub",
     "is_hub_model",
     "is_remote",
     "is_web",
     "link_folder",
+    "list_images",
     "list_names",
     "local_path",
     "look_up",
@@ -78,8 +87,11 @@ __all__ = [
     "places",
     "put_file",
     "put_folder",
+    "put_images",
+    "put_list",
     "put_path",
     "read_bytes",
+    "read_images",
     "read_lines",
     "read_record",
     "remove",

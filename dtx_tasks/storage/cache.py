@@ -44,8 +44,11 @@ def cached(what: object) -> Iterator[Path]:
 
 def make_room(num_bytes: int) -> None:
     """Removes what was not used for a day, the longest unused first, until as many bytes fit in as are to come."""
+    # To look at all entries takes a second where they are many.
+    if _fits(num_bytes):
+        return
     for place in sorted((path for path in cache_folder().iterdir() if path.is_dir()), key=_used_at):
-        if shutil.disk_usage(cache_folder()).free >= ROOM_RATIO * num_bytes:
+        if _fits(num_bytes):
             return
         try:
             with only_one(place.with_suffix(".lock"), fcntl.LOCK_NB):
@@ -54,6 +57,10 @@ def make_room(num_bytes: int) -> None:
         except BlockingIOError:
             # Somebody is just bringing it.
             continue
+
+
+def _fits(num_bytes: int) -> bool:
+    return shutil.disk_usage(cache_folder()).free >= ROOM_RATIO * num_bytes
 
 
 def _used_at(place: Path) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import tempfile
@@ -11,10 +12,10 @@ from typing import TYPE_CHECKING, TypeVar
 
 from dtx_tasks.errors import DamagedError, TransientError
 from dtx_tasks.records import FileEntry, digest_of
-from dtx_tasks.settings import scratch_folder
+from dtx_tasks.settings import cache_folder, scratch_folder
 from dtx_tasks.storage import s3
 from dtx_tasks.storage.cache import cached, make_room
-from dtx_tasks.storage.files import is_remote, remove
+from dtx_tasks.storage.files import is_remote, remove, write_bytes
 from dtx_tasks.storage.local import copy, local_path, paths_below, sha256_of
 
 if TYPE_CHECKING:
@@ -31,13 +32,13 @@ def manifest_of(uri: str) -> tuple[FileEntry, ...]:
     if not is_remote(uri):
         return manifest(local_path(uri))
     sizes = s3.sizes(uri)
-    digests = _at_once(lambda path: s3.digest_of_object(f"{uri}/{path}") or "", sorted(sizes))
+    digests = at_once(lambda path: s3.digest_of_object(f"{uri}/{path}") or "", sorted(sizes))
     return tuple(FileEntry(path=path, sha256=digest, num_bytes=sizes[path]) for path, digest in zip(sorted(sizes), digests, strict=True))
 
 
 def manifest(folder: Path) -> tuple[FileEntry, ...]:
     """Every file below a folder of this machine, with its digest and size."""
-    return tuple(_at_once(lambda path: FileEntry(path=path, sha256=sha256_of(folder / path), num_bytes=(folder / path).stat().st_size), paths_below(folder)))
+    return tuple(at_once(lambda path: FileEntry(path=path, sha256=sha256_of(folder / path), num_bytes=(folder / path).stat().st_size), paths_below(folder)))
 
 
 def digest_of_files(files: Iterable[FileEntry]) -> str:
@@ -114,7 +115,7 @@ def download(uri: str, files: Iterable[FileEntry], folder: Path) -> None:
                 _download(f"{uri}/{entry.path}", folder / entry.path, entry, requests)
 
         folder.mkdir(parents=True, exist_ok=True)
-        list(_at_once(fetch, files))
+        list(at_once(fetch, files))
 
 
 def _is_right(path: Path, entry: FileEntry) -> bool:
@@ -255,6 +256,19 @@ def gather(folder: Path, names: Iterable[str]) -> Path:
     return place
 
 
+def gathered_from(path: Path) -> Path | None:
+    """The folder that `gather` took the files of another one from; None for everything else."""
+    first = next(path.iterdir(), None) if path.is_relative_to(cache_folder()) and path.is_dir() else None
+    return first.readlink().parent if first and first.is_symlink() else None
+
+
+def put_aside(content: bytes, name: str) -> Path:
+    """A file of this machine that holds some content, to read from; it is kept as long as what was downloaded."""
+    with cached(["aside", name, hashlib.sha256(content).hexdigest()]) as entry:
+        write_bytes(str(entry / name), content)
+    return entry / name
+
+
 def link_folder(source: str, target: str) -> None:
     """Gives the files of a local folder a second place, without a second copy where the file system can do that."""
     for path in paths_below(local_path(source)):
@@ -276,7 +290,7 @@ def upload(folder: Path, uri: str, files: Iterable[FileEntry]) -> None:
         if there.get(entry.path) != entry.num_bytes or s3.digest_of_object(target) != entry.sha256:
             s3.upload(folder / entry.path, target, entry.sha256)
 
-    list(_at_once(send, files))
+    list(at_once(send, files))
 
 
 def _copy(source: Path, target: Path, how: Callable[[Path, Path], object]) -> None:
@@ -292,8 +306,8 @@ def _link(source: Path, target: Path) -> None:
         shutil.copyfile(source, target)
 
 
-def _at_once(work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
-    """Results in order; the first error ends it."""
+def at_once(work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+    """What several threads make of items, in their order; the first error ends it."""
     with ThreadPoolExecutor(s3.PARALLEL) as pool:
         futures = [pool.submit(work, item) for item in items]
         try:

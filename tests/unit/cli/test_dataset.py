@@ -409,3 +409,13 @@ def test_real_registry_is_imported_and_every_dataset_of_it_is_good(data: FakeDat
         "identity": {},
         "kto_en_demo": {"broken_text": 2},
     }
+
+
+@pytest.mark.parametrize(("pixels", "codes"), [("other", set()), ("one", {"leakage"})])
+def test_rows_of_two_images_are_two(data: FakeData, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], pixels: str, codes: set[str]) -> None:
+    """Whatever their names are, as when an experiment is planned."""
+    for folder, content in (("a", "one"), ("b", pixels)):
+        data.text(f"{folder}/1.png", content)
+        data.jsonl(f"{folder}/rows.jsonl", [{"instruction": "<image>Which colour?", "output": "red", "images": ["1.png"]}])
+    data.text("d.yaml", "name: d\ntrain: a/rows.jsonl\ntest: b/rows.jsonl\ncolumns: {images: images}\n")
+    assert {finding["code"] for finding in report(monkeypatch, capsys, str(data.folder / "d.yaml"))["findings"]} == codes

@@ -11,13 +11,13 @@ from dtx_tasks.cli.handover import hand_over
 from dtx_tasks.entrypoints.documents import read_plan, write_plan
 from dtx_tasks.entrypoints.planning import plan_document
 from dtx_tasks.entrypoints.resources import create_resource
-from dtx_tasks.errors import SpecError
-from dtx_tasks.records import ImageSource
+from dtx_tasks.errors import DataError, SpecError
 from dtx_tasks.resolve import Origin
 from dtx_tasks.settings import data_roots
 from dtx_tasks.spec import SpecDocument
-from dtx_tasks.storage import list_names, manifest
-from tests.builders import EXPERIMENT, FakeData, make_dataset_source, make_experiment, make_matrix, make_plan
+from dtx_tasks.storage import bring_images, list_names, manifest, read_bytes, read_images, write_bytes
+from tests.builders import EXPERIMENT, FakeData, make_matrix, make_plan
+from tests.unit.cli.command import dtx
 
 PLAN = make_plan()
 
@@ -74,14 +74,80 @@ def test_rows_held_out_need_no_upload_of_their_own(tmp_path: Path) -> None:
     assert (Path(dataset["train"]).read_text(), dataset["validation"], dataset["test"]) == ("rows", 0.1, {"subset": "held"})
 
 
-def test_rows_with_images_are_not_handed_over(tmp_path: Path) -> None:
-    """Alone they would name what is not there."""
-    image = ImageSource(written="a.png", path="/data/a.png", sha256="0" * 64, num_bytes=1)
-    source = make_dataset_source("rows")
-    seeing = source.model_copy(update={"files": {split: file.model_copy(update={"images": (image,)}) for split, file in source.files.items()}})
-    plan = make_plan(make_experiment(matrix=make_matrix(datasets=["rows"])), datasets={"rows": seeing})
-    with pytest.raises(SpecError, match=r"^rows: rows with images cannot be handed over yet: what they name would stay here\. Put rows and images into "):
-        hand_over(spec(), plan, tmp_path, str(tmp_path / "store"))
+@pytest.fixture
+def platform(tmp_path: Path, bucket: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The storage of a platform that reads nothing of the author's machine."""
+    for name, value in {"DTX_CONFIG": FakeData(tmp_path).config(), "DTX_HOME": tmp_path / "home", "DTX_ROOT": bucket}.items():
+        monkeypatch.setenv(name, str(value))
+    monkeypatch.delenv("DTX_CATALOG_URL", raising=False)
+    data = FakeData(tmp_path / "here")
+    for name in ("red", "blue"):
+        data.text(f"data/images/{name}.png", name)
+    rows = [{"instruction": f"<image>{name}?", "output": name, "images": [f"images/{name}.png"]} for name in ("red", "blue")]
+    data.jsonl("data/rows.jsonl", rows * 2)
+    data.text("model/config.json", json.dumps({"model_type": "llava", "vision_config": {}}))
+    return bucket
+
+
+def seeing(dataset: Any) -> SpecDocument:
+    llm = {"name": "l", "source": "model", "template": "llava"}
+    return SpecDocument("e", {"name": "x", "matrix": {"llms": [llm], "datasets": [dataset], "hyperparameters": ["quick"]}})
+
+
+@pytest.mark.parametrize("is_local", [True, False])
+@pytest.mark.parametrize("train", ["data", "data/rows.jsonl", "data/*.jsonl"])
+def test_images_are_handed_over_with_their_rows(tmp_path: Path, platform: str, train: str, is_local: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The platform plans the same from them; an image that changes is another upload, and the first one stays as it is."""
+    root = str(tmp_path / "store") if is_local else platform
+    monkeypatch.setenv("DTX_ROOT", root)
+    request, here = seeing({"name": "d", "train": train, "test": 0.5, "columns": {"images": "images"}}), tmp_path / "here"
+    local = plan_document(request, Origin(here))
+    handed = hand_over(request.data, local, here, root)
+    assert hand_over(request.data, local, here, root) == handed
+    (here / "data/images/red.png").write_text("other")
+    after = hand_over(request.data, plan_document(request, Origin(here)), here, root)
+    there = plan_document(SpecDocument("e", handed), Origin(None, data_roots("default")))
+    assert (there.plan_id, after != handed) == (local.plan_id, True)
+    images = read_plan(write_plan(there, root).plan).datasets[0].files["train"].images
+    assert images is not None
+    brought = bring_images(images)
+    assert [Path(brought.uri_of(image)).read_text() for image in read_images(brought)] == ["red", "blue"]
+
+
+def test_images_of_an_own_dataset_are_handed_over(tmp_path: Path, platform: str) -> None:
+    """In the version that is used."""
+    here = tmp_path / "here"
+    values = {"name": "mine", "train": "data", "test": 1, "columns": {"images": "images"}}
+    create_resource(DATASETS, SpecDocument("d", values), Origin(here), team="default", author="ann")
+    request = seeing("mine")
+    local = plan_document(request, Origin(here))
+    handed = hand_over(request.data, local, here, platform)
+    (here / "data/images/red.png").write_text("other")
+    there = plan_document(SpecDocument("e", handed | {"matrix": handed["matrix"] | {"datasets": ["mine@1"]}}), Origin(None, data_roots("default")))
+    assert [job.job_id for job in there.jobs] == [job.job_id for job in local.jobs]
+
+
+def test_rows_that_were_handed_over_are_checked(tmp_path: Path, platform: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """With the images that went with them."""
+    request, here = seeing({"name": "d", "train": "data", "test": 0.5, "columns": {"images": "images"}}), tmp_path / "here"
+    handed = hand_over(request.data, plan_document(request, Origin(here)), here, platform)
+    FakeData(tmp_path).text("d.yaml", json.dumps(handed["matrix"]["datasets"][0]))
+    assert dtx(monkeypatch, "dataset", "check", str(tmp_path / "d.yaml")) == 0
+    assert "missing_file" not in capsys.readouterr().out
+
+
+def test_rows_that_name_more_than_was_handed_over_are_refused(tmp_path: Path, platform: str) -> None:
+    """Somebody has changed the list of their images."""
+    request, here = seeing({"name": "d", "train": "data", "test": 1, "columns": {"images": "images"}}), tmp_path / "here"
+    handed = hand_over(request.data, plan_document(request, Origin(here)), here, platform)
+    beside = f"{handed['matrix']['datasets'][0]['train'].rpartition('/')[0]}/.images.jsonl"
+    first = read_bytes(beside).split(b"\n")[0]
+    write_bytes(beside, first + b"\n")
+    with pytest.raises(SpecError, match=r"rows.jsonl:2: row: the image 'images/blue.png' cannot be read: it was not handed over with the rows"):
+        plan_document(SpecDocument("e", handed), Origin(None, data_roots("default")))
+    write_bytes(beside, first.replace(b'"sha256":"', b'"sha256":"../../'))
+    with pytest.raises(DataError, match=r"images.jsonl is no list of images"):
+        plan_document(SpecDocument("e", handed), Origin(None, data_roots("default")))
 
 
 def test_names_stay_names(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from dtx_tasks.records import BaseDocument, Layout, Pack, PrepareDocument, RunRe
 from dtx_tasks.resolve import Allowed, resolve_dataset, resolve_llm
 from dtx_tasks.resolve.files import ResolvedDataset
 from dtx_tasks.spec import LLM, Columns, Dataset
-from dtx_tasks.storage import digest_of_files, manifest, manifest_of, read_bytes, read_record
+from dtx_tasks.storage import digest_of_files, manifest, manifest_of, read_bytes, read_images, read_record
 from tests.builders import make_dataset_source, make_experiment, make_llm_source, make_matrix, make_plan
 
 PLAN = make_plan(make_experiment(name="识别", matrix=make_matrix(llms=["a", "b"])))
@@ -71,9 +71,12 @@ def test_images_go_with_their_rows(tmp_path: Path, bucket: str) -> None:
     llm = make_llm_source().model_copy(update={"kind": "made", "source": "made:tiny-test"})
     plan = make_plan(make_experiment(matrix=make_matrix(datasets=["rows"])), llms={"base": llm}, datasets={"rows": resolved.source})
     (moved,) = read_plan(write_plan(plan, bucket).plan).datasets
-    (image,) = moved.files["train"].images
-    assert image.path == f"{bucket}/default/uploads/images/{image.sha256}"
-    assert read_bytes(image.path) == b"pixels"
+    images = moved.files["train"].images
+    assert images is not None
+    assert images.path.startswith(bucket)
+    (image,) = read_images(images)
+    assert images.uri_of(image) == f"{bucket}/default/uploads/images/{image.sha256}"
+    assert read_bytes(images.uri_of(image)) == b"pixels"
     assert moved.digest == resolved.source.digest
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from dtx_tasks.plan.identity import job_id, scoring_id
-from dtx_tasks.records import DatasetSource, ImageSource, PluginSource
+from dtx_tasks.records import DatasetSource, ImageList, PluginSource
 from dtx_tasks.spec import Columns, Hyperparameters, Scoring
 from dtx_tasks.spec.effects import COUNTS_WITH
 from dtx_tasks.spec.hyperparameters import WITHOUT_EFFECT
@@ -176,8 +176,8 @@ def test_prepared_id_changes_with_its_rows(change: dict[str, Any]) -> None:
 def shown(split: str, digest: str) -> DatasetSource:
     """A Dataset of which one split shows an image."""
     source = make_dataset_source(**ROWS)
-    image = ImageSource(written="a.png", path="/data/a.png", sha256=digest * 64, num_bytes=1)
-    return source.model_copy(update={"files": source.files | {split: source.files[split].model_copy(update={"images": (image,)})}})
+    images = ImageList(path="/cache/images.jsonl", sha256=digest * 64, folder="/data", num_images=1)
+    return source.model_copy(update={"files": source.files | {split: source.files[split].model_copy(update={"images": images})}})
 
 
 @pytest.mark.parametrize("split", ["train", "validation", "test"])

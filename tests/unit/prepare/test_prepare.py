@@ -186,3 +186,15 @@ def test_what_is_learned_of_a_conversation_is_chosen_by_the_hyperparameters(tmp_
     assert text.rstrip("\n").endswith(learned[-1])
     assert ("q2" in text, "a1" in text) == (bool(options.get("train_on_prompt")), not options.get("mask_history"))
     assert encoded["labels"] == encoded["input_ids"] or not options.get("train_on_prompt")
+
+
+def test_row_whose_image_was_missing_is_refused(tmp_path: Path, base: Path) -> None:
+    """As when the experiment was planned, also where the image is there by now: the plan does not know it."""
+    shutil.copytree(base, tmp_path / "base")
+    FakeData(tmp_path).jsonl("rows.jsonl", [{"instruction": "<image>?", "output": "b", "images": ["late.png"]}, {"instruction": "a", "output": "b"}])
+    dataset = {"name": "rows", "train": "rows.jsonl", "test": "rows.jsonl", "columns": {"images": "images"}}
+    made = make_trial(tmp_path, matrix={"llms": [{"name": "local", "source": "base"}], "datasets": [dataset], "hyperparameters": [QUICK]})
+    made.here("fetch", made.uris.bases[0])
+    FakeData(tmp_path).text("late.png", "pixels")
+    with pytest.raises(DataError, match=r"rows.jsonl:1: images: there is no file 'late.png'"):
+        made.here("prepare", made.uris.prepare[0])

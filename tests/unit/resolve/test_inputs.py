@@ -12,6 +12,7 @@ from dtx_tasks.errors import SpecError
 from dtx_tasks.plan import ResolvedInputs, make_plan
 from dtx_tasks.resolve import Origin, resolve
 from dtx_tasks.resolve.files import MOST_CHARACTERS
+from dtx_tasks.storage import read_images
 from tests.builders import FakeData, make_experiment, make_matrix
 
 
@@ -254,8 +255,10 @@ def seeing(folder: Path, architecture: str = "llava", template: str = "llava", *
 def test_images_are_part_of_what_rows_are(tmp_path: Path) -> None:
     """Each with its digest: another image under the same name is another Dataset."""
     before = found(tmp_path, matrix=seeing(tmp_path)).datasets["d"]
-    (image,) = before.files["train"].images
-    assert (image.written, image.path, image.num_bytes) == ("a.png", str(tmp_path / "a.png"), 6)
+    images = before.files["train"].images
+    assert images is not None
+    (image,) = read_images(images)
+    assert (image.written, images.uri_of(image), image.num_bytes) == ("a.png", str(tmp_path / "a.png"), 6)
     matrix = seeing(tmp_path)
     FakeData(tmp_path).text("a.png", "others")
     after = found(tmp_path, matrix=matrix).datasets["d"]

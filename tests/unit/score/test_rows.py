@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from hashlib import sha256
+from pathlib import Path
 
 import pytest
 
 from dtx_tasks.errors import DataError
-from dtx_tasks.records import Layout, PreparedDataset, ScoringDocument, SplitStatistics
-from dtx_tasks.score.rows import scored_rows
+from dtx_tasks.records import FileEntry, Layout, PreparedDataset, ScoringDocument, SplitStatistics
+from dtx_tasks.score.rows import scored_rows, with_brought_images
 from dtx_tasks.spec import Scoring
 from dtx_tasks.storage import write_bytes, write_record
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 NO_ROWS = SplitStatistics(num_rows=1, num_tokens=1, num_trained_tokens=1, num_truncated=0, longest_tokens=1)
 
 
-def prepared(layout: Layout, prepared_id: str, **splits: list[str]) -> None:
+def prepared(layout: Layout, prepared_id: str, images: tuple[FileEntry, ...] = (), **splits: list[str]) -> None:
     """A PreparedDataset whose rows have these ids."""
     for split, ids in splits.items():
-        rows = [{"row_id": row_id, "messages": [{"role": "user", "content": row_id}], "answer": "a"} for row_id in ids]
+        shown = {"images": [entry.path.rpartition("/")[2] for entry in images]} if images else {}
+        rows = [{"row_id": row_id, "messages": [{"role": "user", "content": row_id}], "answer": "a", **shown} for row_id in ids]
         write_bytes(f"{layout.prepared(prepared_id)}/files/{split}.jsonl", "".join(json.dumps(row) + "\n" for row in rows).encode())
     record = PreparedDataset(
         code_version=1,
@@ -32,7 +31,7 @@ def prepared(layout: Layout, prepared_id: str, **splits: list[str]) -> None:
         prepared_id=prepared_id,
         train_digest="t",
         dataset_name="n",
-        files=(),
+        files=images,
         train=NO_ROWS,
         num_scored_rows={},
         ignored_columns=(),
@@ -100,3 +99,17 @@ def test_no_row_at_all_is_an_error(layout: Layout) -> None:
     """Rather than a score of nothing."""
     with pytest.raises(DataError, match="There is no row to score on"):
         scored_rows(document(a=("nothing",)), layout)
+
+
+def test_images_of_a_split_are_brought_together(bucket: str, tmp_path: Path) -> None:
+    """As one entry of the cache, and only when a model is to see them."""
+    contents = {sha256(content).hexdigest(): content for content in (b"red", b"blue")}
+    layout = Layout(bucket, "t")
+    for digest, content in contents.items():
+        write_bytes(f"{layout.prepared('p1')}/files/test.images/{digest}", content)
+    prepared(layout, "p1", tuple(FileEntry(path=f"test.images/{digest}", sha256=digest, num_bytes=len(contents[digest])) for digest in contents), test=["01"])
+    rows = scored_rows(document(a=("p1",)), layout).rows
+    assert not (tmp_path / "cache").exists()
+    (row,) = with_brought_images(rows)
+    assert [Path(path).read_bytes() for path in row.images] == list(contents.values())
+    assert len([place for place in (tmp_path / "cache").iterdir() if place.is_dir()]) == 1

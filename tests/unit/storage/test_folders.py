@@ -34,6 +34,7 @@ from dtx_tasks.storage import (
     workplace,
     write_bytes,
 )
+from dtx_tasks.storage.cache import make_room
 from tests.unit.storage.wire import broken_once, handled, refused, watched
 
 BRINGING = """
@@ -299,6 +300,15 @@ def test_unused_makes_room(bucket: str, tmp_path: Path) -> None:
         with pytest.raises(TransientError, match="is missing"):
             bring(f"{bucket}/to", [too_large])
     assert {path.name for path in (tmp_path / "cache").iterdir() if path.is_dir() and path.suffix != ".partial"} == {"busy", "new"}
+
+
+def test_cache_is_not_listed_where_there_is_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which takes a second where it has many entries: not even that it is no folder is seen."""
+    monkeypatch.setenv("DTX_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "cache").write_text("")
+    make_room(1)
+    with pytest.raises(NotADirectoryError):
+        make_room(2 * shutil.disk_usage(tmp_path).free)
 
 
 def test_nothing_makes_room_where_there_is_enough(bucket: str, tmp_path: Path) -> None:
