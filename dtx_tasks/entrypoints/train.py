@@ -17,7 +17,7 @@ from dtx_tasks.entrypoints.nodes import Node, await_others, give_orders, take_or
 from dtx_tasks.entrypoints.outcomes import killed_outcome, most_telling, outcome_of, tell_first_machine
 from dtx_tasks.entrypoints.pack_round import PackRound
 from dtx_tasks.entrypoints.ranks import run_ranks
-from dtx_tasks.errors import BY_NAME, ClaimedError, DtxError, ExhaustedError, SpecError, TransientError
+from dtx_tasks.errors import BY_NAME, ClaimedError, DataError, DtxError, ExhaustedError, SpecError, TransientError
 from dtx_tasks.plan import CODE_VERSIONS
 from dtx_tasks.records import Attempt, FetchedLLM, Layout, LLMCheckpoint, PreparedDataset, digest_of
 from dtx_tasks.storage import bring, claim, put_folder, read_record, remove, workplace, write_record
@@ -197,7 +197,9 @@ def _usual_micro_batch_size(this: PackRound, job: FinetuneJob) -> int:
 
 
 def _missing_input(this: PackRound, job: FinetuneJob) -> DtxError | None:
-    if inputs_of(job, this.layout) is not None:
+    # Rows that another experiment has prepared may still not be good for this one.
+    refused = reason("prepare", job.prepared_id, this.pack, this.layout)
+    if inputs_of(job, this.layout) is not None and not isinstance(refused, DataError):
         return None
     stages = (("prepare", job.prepared_id), ("fetch", job.llm.llm_id), *([("fetch", job.reward.llm_id)] if job.reward else []))
     known = [reason(stage, item_id, this.pack, this.layout) for stage, item_id in stages]

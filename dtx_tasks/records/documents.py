@@ -204,6 +204,8 @@ class PrepareDocument(StageDocument):
     options: EncodeOptions
     allow_leakage: str | None = None
     """The experiment's reason why rows that are scored on may be learned from too."""
+    scored_cutoff_len: int | None = None
+    """The scoring's length limit, at which images must be whole; None where no row has any, or nothing is cut off."""
 
 
 class ScoringDocument(Record):

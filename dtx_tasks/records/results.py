@@ -52,6 +52,10 @@ class PreparedDataset(StageRecord):
     num_scored_rows: dict[Split, int]
     ignored_columns: tuple[str, ...]
     """Columns of the files that the mapping does not use."""
+    longest_seen_tokens: int = 0
+    """Of the rows with images that are scored, all tokens of the longest one; 0 where there are none."""
+    seen_cutoff_len: int | None = None
+    """The scoring's length limit at which their images were found whole; None where there was none."""
     plugins: tuple[PluginSource, ...] = ()
     """What has rewritten its rows."""
 

@@ -98,6 +98,14 @@ def test_missing_rows_fail_with_the_reason_of_the_stage_before(tmp_path: Path) -
     assert (found.error_class, found.is_final) == ("DataError", True)
 
 
+def test_rows_that_are_no_good_for_this_experiment_are_not_trained_on(tmp_path: Path) -> None:
+    """Though another experiment has prepared them: their images may be too long for this one's scoring."""
+    store = make_store(tmp_path)
+    note_failure("prepare", PLAN.prepared[0].prepared_id, PLAN.prepared[0], store.layout, "round", DataError("a.jsonl:1: bad."))
+    with pytest.raises(DataError, match=r"^a.jsonl:1: bad.$"):
+        train(store)
+
+
 def test_job_that_fits_no_memory_is_given_up(tmp_path: Path) -> None:
     """Not even one row at a time."""
     store, job = make_store(tmp_path), PLAN.jobs[0]
