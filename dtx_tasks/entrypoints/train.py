@@ -17,7 +17,7 @@ from dtx_tasks.entrypoints.nodes import Node, await_others, give_orders, take_or
 from dtx_tasks.entrypoints.outcomes import killed_outcome, most_telling, outcome_of, tell_first_machine
 from dtx_tasks.entrypoints.pack_round import PackRound
 from dtx_tasks.entrypoints.ranks import run_ranks
-from dtx_tasks.errors import BY_NAME, ClaimedError, DataError, DtxError, ExhaustedError, SpecError, TransientError
+from dtx_tasks.errors import BY_NAME, ClaimedError, DtxError, ExhaustedError, SpecError, TransientError
 from dtx_tasks.plan import CODE_VERSIONS
 from dtx_tasks.records import Attempt, FetchedLLM, Layout, LLMCheckpoint, PreparedDataset, digest_of
 from dtx_tasks.storage import bring, claim, put_folder, read_record, remove, workplace, write_record
@@ -197,13 +197,17 @@ def _usual_micro_batch_size(this: PackRound, job: FinetuneJob) -> int:
 
 
 def _missing_input(this: PackRound, job: FinetuneJob) -> DtxError | None:
-    # Rows that another experiment has prepared may still not be good for this one.
-    refused = reason("prepare", job.prepared_id, this.pack, this.layout)
-    if inputs_of(job, this.layout) is not None and not isinstance(refused, DataError):
+    if inputs_of(job, this.layout) is not None and _can_be_scored(this, job):
         return None
     stages = (("prepare", job.prepared_id), ("fetch", job.llm.llm_id), *([("fetch", job.reward.llm_id)] if job.reward else []))
     known = [reason(stage, item_id, this.pack, this.layout) for stage, item_id in stages]
     return next((error for error in known if error), TransientError(f"{job.name}: its prepared rows are not on storage.", "The prepare stage says why."))
+
+
+def _can_be_scored(this: PackRound, job: FinetuneJob) -> bool:
+    """Whether a job's rows are good for this experiment: those of another one's may be longer than its scoring reads."""
+    rows = read_record(f"{this.layout.prepared(job.prepared_id)}/prepared.json", PreparedDataset)
+    return rows is not None and rows.is_whole_at(this.pack.scoring.scoring.likelihood_cutoff_len)
 
 
 def _end(this: PackRound, job: FinetuneJob, attempt: Attempt, held: Claim, exit_code: int, killed: Outcome) -> None:

@@ -126,11 +126,11 @@ class ScoredSight:
 
     def _look(self, row: Row, folder: Path) -> None:
         if not row.files:
-            return refuse_placeholders(self._tokenizer, row.messages)
+            refuse_placeholders(self._tokenizer, [*row.asked, *filter(None, (row.answer_message, row.rejected))])
+            return
         assert self._sight is not None
         texts = _texts(row, self._sight, folder)
         messages = with_images(row.messages, texts)
         whole, kept = (encode(self._tokenizer, messages, row.tools, cutoff_len=limit, mask_history=True).input_ids for limit in self._limits)
         self._sight.refuse_unseen(texts, kept, self._limits[1], "scoring.cutoff_len")
         self.longest_tokens = max(self.longest_tokens, len(whole))
-        return None

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def prepared(document: PrepareDocument, layout: Layout) -> PreparedDataset | None:
-    """The record of a PreparedDataset whose base and files are all there, and whose images can be scored."""
+    """The record of a PreparedDataset whose base and files are all there, and whose images this experiment can score."""
     folder = layout.prepared(document.prepared_id)
     base = read_record(f"{layout.llm(document.llm.llm_id)}/fetched.json", FetchedLLM)
     record = read_record(f"{folder}/prepared.json", PreparedDataset)
@@ -22,12 +22,7 @@ def prepared(document: PrepareDocument, layout: Layout) -> PreparedDataset | Non
         and record
         and record.code_version == CODE_VERSIONS["prepare"]
         and record.inputs == {"llm": base.digest}
-        and _is_seen(record, document.scored_cutoff_len)
+        and record.is_whole_at(document.scored_cutoff_len)
         and verify(f"{folder}/files", record.files)
     )
     return record if is_valid else None
-
-
-def _is_seen(record: PreparedDataset, cutoff_len: int | None) -> bool:
-    """Whether the images of its scored rows are known to be whole at a scoring's limit: others are looked at with their place, before anything is trained."""
-    return cutoff_len is None or cutoff_len == record.seen_cutoff_len or cutoff_len >= record.longest_seen_tokens

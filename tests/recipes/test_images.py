@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,14 +18,15 @@ from dtx_tasks.dataset import RowFile
 from dtx_tasks.errors import DataError
 from dtx_tasks.fetch.merge import merge
 from dtx_tasks.plan.architectures import SEEING
+from dtx_tasks.prepare.images import ScoredSight
 from dtx_tasks.prepare.measure import see_with
 from dtx_tasks.prepare.record import prepared as prepared_before
 from dtx_tasks.pretrained import load_writer
-from dtx_tasks.records import TRAIN_FILE, EncodeOptions, PrepareDocument, ScoreCards
+from dtx_tasks.records import TRAIN_FILE, EncodeOptions, PrepareDocument, ScoreCards, image_folder
 from dtx_tasks.score.judge import judge
 from dtx_tasks.score.likelihood import perplexities
 from dtx_tasks.score.load import Loaded, load_checkpoint
-from dtx_tasks.score.rows import scored_rows
+from dtx_tasks.score.rows import ScoredRow, scored_rows
 from dtx_tasks.sight import load_processor, load_sight
 from dtx_tasks.spec import Columns, Scoring, Tags, reading_of
 from dtx_tasks.storage import read_record, sha256_of
@@ -36,7 +38,6 @@ from tests.recipes.world import Trial, attempts, finish, forget, make_trial, tra
 from tests.recipes.world import losses as losses_by_step
 
 if TYPE_CHECKING:
-    from dtx_tasks.score.rows import ScoredRow
     from dtx_tasks.train.folder import JobFolder
 
 COLOURS = {"red": (40, 60), "green": (60, 40), "blue": (30, 30), "white": (90, 30)}
@@ -297,13 +298,45 @@ def test_limit_of_scoring_is_known_before_training(tmp_path: Path) -> None:
     assert prepared_before(unlimited.plan.prepared[0], unlimited.layout) is not None
 
 
-def test_scoring_names_the_row_that_it_would_cut(tmp_path: Path) -> None:
-    """Whoever prepared it."""
+def test_scoring_names_the_row_that_it_cannot_show(tmp_path: Path) -> None:
+    """Whoever prepared it: one whose image would be cut off, and plain text that holds the token of an image beside one that has an image."""
     made = prepared(tmp_path, "llava", LORA)
     folder = Path(f"{made.layout.prepared(made.plan.prepared[0].prepared_id)}/files/tokenizer")
+    loaded = load_checkpoint(tmp_path / "base", folder)
     (row,) = (row for row in shown_rows(made) if row.answer == "red")
     with pytest.raises(DataError, match=rf"the {row.split} row {row.row_id}: its images take 4 tokens, of which [0-3] are left at a scoring.cutoff_len of 8."):
-        perplexities(load_checkpoint(tmp_path / "base", folder), [row], Scoring(name="some", cutoff_len=8))
+        perplexities(loaded, [row], Scoring(name="some", cutoff_len=8))
+    text = ScoredRow("t1", "test", [], "a <image> b")
+    with pytest.raises(DataError, match=r"the test row t1: its text holds <image>, which stands for an image, and there is none."):
+        perplexities(loaded, [row, text], SCORING)
+
+
+def test_what_is_prepared_can_be_scored(tmp_path: Path) -> None:
+    """At every limit both find the same rows whole."""
+    made = prepared(tmp_path, "llava", LORA)
+    files = Path(f"{made.layout.prepared(made.plan.prepared[0].prepared_id)}/files")
+    loaded = load_checkpoint(tmp_path / "base", files / "tokenizer")
+    rows = RowFile(tmp_path / "rows.jsonl", "rows.jsonl", reading_of("alpaca", "conversations", Columns(images="images"), Tags()))
+    row = next(row for row in rows if row.answer == "red, blue")
+    row = replace(row, files={"images": [sha256_of(tmp_path / name) for name in row.files["images"]]})
+    (scored,) = (scored for scored in shown_rows(made) if scored.answer == "red, blue")
+
+    def is_prepared(limit: int) -> bool:
+        try:
+            return bool(list(ScoredSight(loaded.tokenizer, loaded.sight, limit).passed([row], "rows.jsonl", files / image_folder("validation"))))
+        except DataError:
+            return False
+
+    def is_scored(limit: int) -> bool:
+        try:
+            return bool(perplexities(loaded, [scored], Scoring(name="some", cutoff_len=limit)))
+        except DataError:
+            return False
+
+    limits = range(8, 160, 8)
+    found = [is_prepared(limit) for limit in limits]
+    assert found == [is_scored(limit) for limit in limits]
+    assert set(found) == {True, False}
 
 
 def test_image_to_score_on_is_looked_at_before_training(tmp_path: Path) -> None:
