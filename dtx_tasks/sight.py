@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -46,25 +47,31 @@ class Sight:
 
         Args:
             images: As `open_image` gives them.
+
+        Raises:
+            DataError: The model's processor refuses one.
         """
         before, behind = self._around
         return [f"{before}{self._token_of(image)}{behind}" for image in images]
 
-    def num_tokens(self, text: str) -> int:
-        """How many tokens stand for the image of a text.
+    def refuse_unseen(self, texts: Sequence[str], input_ids: Sequence[int], cutoff_len: int, key: str = "cutoff_len") -> None:
+        """Stops where the tokens that stand for images are not those that the model makes features for.
 
         Args:
-            text: One of `texts`.
-        """
-        return text.count(self._token)
+            texts: Those of the row's images.
+            input_ids: Token ids of the row.
+            cutoff_len: The most tokens that it may have: what is longer was cut off.
+            key: Where that is set.
 
-    def count(self, input_ids: Sequence[int]) -> int:
-        """How many tokens stand for images.
-
-        Args:
-            input_ids: Token ids of a row.
+        Raises:
+            DataError: Images are cut off, or the text holds the token itself.
         """
-        return sum(token == self._token_id for token in input_ids)
+        wanted, left = sum(text.count(self._token) for text in texts), sum(token == self._token_id for token in input_ids)
+        if left > wanted:
+            raise DataError(f"its text holds {self._token}, which stands for an image, and there is none.", "Write it in another way.")
+        if left < wanted:
+            problem = f"its images take {wanted} tokens, of which {left} are left at a {key} of {cutoff_len}."
+            raise DataError(problem, f"Half an image cannot be seen: raise {key}, or use smaller images.")
 
     def masked(self, input_ids: Sequence[int], labels: Sequence[int], ignored: int) -> list[int]:
         """Labels without those of images, which nobody writes.
@@ -86,11 +93,14 @@ class Sight:
 
         Returns:
             By the names of the model's arguments: pixels in fp32 as its own processor makes them, and what kind each token is where the model asks for it.
+
+        Raises:
+            DataError: The model's processor refuses an image.
         """
         flat = [image for of_row in images for image in of_row]
         if not flat:
             return {}
-        found = dict(self._processor.image_processor(flat, return_tensors="pt"))
+        found = dict(self._made_of(flat))
         if "mm_token_type_ids" in self._processor.model_input_names:
             found["mm_token_type_ids"] = (input_ids_BT == self._token_id).long()
         if self._architecture == "paligemma":
@@ -100,8 +110,15 @@ class Sight:
         return {name: values.to(input_ids_BT.device) for name, values in found.items()}
 
     def _token_of(self, image: Image.Image) -> str:
-        made = self._processor.image_processor([image], return_tensors="pt")
-        return str(self._processor.replace_image_token(made, 0))
+        return str(self._processor.replace_image_token(self._made_of([image]), 0))
+
+    def _made_of(self, images: list[Image.Image]) -> Any:
+        try:
+            return self._processor.image_processor(images, return_tensors="pt")
+        except ValueError as error:
+            sizes = ", ".join(dict.fromkeys(f"{image.width} x {image.height}" for image in images))
+            problem = f"the model's processor refuses an image ({sizes} pixels): {' '.join(str(error).split())}."
+            raise DataError(problem, "Use an image of another size, or leave the row out.") from None
 
 
 def load_sight(folder: Path, architecture: str, tokenizer: Tokenizer) -> Sight | None:
@@ -113,9 +130,19 @@ def load_sight(folder: Path, architecture: str, tokenizer: Tokenizer) -> Sight |
         tokenizer: After `adapt`.
     """
     template = template_of(tokenizer)[1]
-    if architecture not in SEEING or template is None or template.image is None or not any((folder / name).exists() for name in PROCESSOR_FILES):
+    if architecture not in SEEING or template is None or template.image is None or not _has_image_processor(folder):
         return None
-    return Sight(load_processor(folder, architecture), tokenizer, template, architecture)
+    processor = load_processor(folder, architecture)
+    # LLaVA's count the tokens of an image by it, and have no default.
+    if getattr(processor, "patch_size", 0) is None:
+        return None
+    return Sight(processor, tokenizer, template, architecture)
+
+
+def _has_image_processor(folder: Path) -> bool:
+    """Whether a folder says what makes pixels: transformers 5 writes it among what the whole processor is, earlier ones beside that."""
+    whole = folder / "processor_config.json"
+    return (folder / "preprocessor_config.json").exists() or (whole.exists() and "image_processor" in json.loads(whole.read_text(encoding="utf-8")))
 
 
 def load_processor(folder: Path, architecture: str) -> Any:

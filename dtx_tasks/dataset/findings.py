@@ -38,6 +38,7 @@ ERRORS = {
     "bad_tools": "A list of tools that is not JSON with a name for each.",
     "file_count": "A row with more or fewer files than placeholders.",
     "missing_file": "A row with a file that is not there.",
+    "file_in_answer": "A row with a place for a file in its answer.",
     "plugin_failed": "A plugin stopped with an error, gave something that is no row, or left no row.",
     "unknown_subset": "A Dataset names a subset that no row belongs to.",
 }

@@ -34,9 +34,16 @@ def media_problems(row: Row, reading: Reading, folder: Path, may_look: MayLook |
         if wanted != len(paths):
             hint = f"Each file stands where {placeholder} is written."
             yield Problem(column, "file_count", f"{len(paths)} files for {wanted} {placeholder}", hint)
+        if any(placeholder in str(answer["content"]) for answer in (row.answer_message, row.rejected) if answer):
+            hint = f"Models answer with text: write {placeholder} where the user speaks."
+            yield Problem(_column_of_answers(reading), "file_in_answer", f"{placeholder} stands in the answer", hint)
         for path in paths:
             if may_look and "://" not in path and not _is_there(folder / path, may_look):
                 yield Problem(column, "missing_file", f"there is no file {path!r}", f"Relative paths count from the folder of the rows, {folder}.")
+
+
+def _column_of_answers(reading: Reading) -> str:
+    return next(column for part in ("chosen", "output", "messages") if (column := reading.columns.get(part)))
 
 
 def anywhere(_path: Path) -> bool:

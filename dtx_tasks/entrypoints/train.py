@@ -197,11 +197,17 @@ def _usual_micro_batch_size(this: PackRound, job: FinetuneJob) -> int:
 
 
 def _missing_input(this: PackRound, job: FinetuneJob) -> DtxError | None:
-    if inputs_of(job, this.layout) is not None:
+    if inputs_of(job, this.layout) is not None and _can_be_scored(this, job):
         return None
     stages = (("prepare", job.prepared_id), ("fetch", job.llm.llm_id), *([("fetch", job.reward.llm_id)] if job.reward else []))
     known = [reason(stage, item_id, this.pack, this.layout) for stage, item_id in stages]
     return next((error for error in known if error), TransientError(f"{job.name}: its prepared rows are not on storage.", "The prepare stage says why."))
+
+
+def _can_be_scored(this: PackRound, job: FinetuneJob) -> bool:
+    """Whether a job's rows are good for this experiment: those of another one's may be longer than its scoring reads."""
+    rows = read_record(f"{this.layout.prepared(job.prepared_id)}/prepared.json", PreparedDataset)
+    return rows is not None and rows.is_whole_at(this.pack.scoring.scoring.likelihood_cutoff_len)
 
 
 def _end(this: PackRound, job: FinetuneJob, attempt: Attempt, held: Claim, exit_code: int, killed: Outcome) -> None:

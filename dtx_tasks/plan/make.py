@@ -186,6 +186,7 @@ def _prepared(jobs: list[FinetuneJob], inputs: ResolvedInputs, common: dict[str,
                 dataset=dataset,
                 options=encode_options(job.hyperparameters),
                 allow_leakage=inputs.experiment.allow_leakage,
+                scored_cutoff_len=inputs.scoring.likelihood_cutoff_len,
             ),
         )
     return tuple(documents.values())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,11 +12,11 @@ import pyarrow as pa
 
 from dtx_tasks.dataset import said_place
 from dtx_tasks.errors import DataError
-from dtx_tasks.prepare.encode import encoded_rows, num_trained_tokens
+from dtx_tasks.prepare.encode import can_be_scored, encoded_rows, num_trained_tokens, told_with_place
 from dtx_tasks.prepare.layouts import IDS, PreparedRow, RowLayout
 from dtx_tasks.sight import open_image
 from dtx_tasks.storage import bring_images, read_images, sha256_of
-from dtx_tasks.template import IGNORED_LABEL, with_images
+from dtx_tasks.template import IGNORED_LABEL, encode, refuse_placeholders, with_images
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -78,14 +79,59 @@ def seen_layout(sight: Sight, folder: Path) -> RowLayout:
 
 
 def _seen(tokenizer: Tokenizer, row: Row, options: EncodeOptions, sight: Sight, folder: Path) -> PreparedRow:
-    names = row.files.get("images", [])
-    texts = sight.texts([open_image(folder / name) for name in names])
+    texts = _texts(row, sight, folder)
     (encoded,) = encoded_rows(tokenizer, [replace(row, messages=with_images(row.messages, texts))], options)
-    wanted, left = sum(map(sight.num_tokens, texts)), sight.count(encoded.input_ids)
-    if left != wanted:
-        problem = f"its images take {wanted} tokens, of which {left} are left at a cutoff_len of {options.cutoff_len}."
-        raise DataError(problem, "Half an image cannot be seen: raise cutoff_len, or use smaller images.")
+    sight.refuse_unseen(texts, encoded.input_ids, options.cutoff_len)
     labels = sight.masked(encoded.input_ids, encoded.labels, IGNORED_LABEL)
-    files = [f"{folder.name}/{name}" for name in names]
+    files = [f"{folder.name}/{name}" for name in row.files.get("images", [])]
     num_learned = num_trained_tokens(replace(encoded, labels=labels))
     return PreparedRow((encoded.input_ids, labels, files), len(labels), num_learned, encoded.is_truncated)
+
+
+def _texts(row: Row, sight: Sight, folder: Path) -> list[str]:
+    return sight.texts([open_image(folder / name) for name in row.files.get("images", [])])
+
+
+class ScoredSight:
+    """Looks at rows as they will be scored, so that no training is paid for before it is known that they can be.
+
+    Attributes:
+        longest_tokens: Of the rows with images that it has seen, the longest one; 0 where there was none.
+
+    Args:
+        tokenizer: After `adapt`.
+        sight: How the model takes in images; None where no row has any.
+        cutoff_len: The scoring's length limit; None where it has none.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, sight: Sight | None, cutoff_len: int | None) -> None:
+        self._tokenizer, self._sight, self._limits = tokenizer, sight, (sys.maxsize, cutoff_len or sys.maxsize)
+        self.longest_tokens = 0
+
+    def passed(self, rows: Iterable[Row], label: str, folder: Path) -> Iterator[Row]:
+        """The same rows.
+
+        Args:
+            rows: Of one split.
+            label: What messages call its file.
+            folder: With its images.
+
+        Raises:
+            DataError: One of them cannot be seen: an image cannot be read, or is not whole at the limit; or there is a word for an image, and none.
+        """
+        for row in rows:
+            if can_be_scored(row):
+                with told_with_place(label, row):
+                    self._look(row, folder)
+            yield row
+
+    def _look(self, row: Row, folder: Path) -> None:
+        if not row.files:
+            refuse_placeholders(self._tokenizer, [*row.asked, *filter(None, (row.answer_message, row.rejected))])
+            return
+        assert self._sight is not None
+        texts = _texts(row, self._sight, folder)
+        messages = with_images(row.messages, texts)
+        whole, kept = (encode(self._tokenizer, messages, row.tools, cutoff_len=limit, mask_history=True).input_ids for limit in self._limits)
+        self._sight.refuse_unseen(texts, kept, self._limits[1], "scoring.cutoff_len")
+        self.longest_tokens = max(self.longest_tokens, len(whole))

@@ -17,7 +17,7 @@ from dtx_tasks.errors import ClaimedError, DataError, TransientError
 from dtx_tasks.extension import rewriter
 from dtx_tasks.plan import CODE_VERSIONS
 from dtx_tasks.prepare.encode import can_be_scored, scored_row, told_with_place
-from dtx_tasks.prepare.images import seen_layout, with_kept_images
+from dtx_tasks.prepare.images import ScoredSight, seen_layout, with_kept_images
 from dtx_tasks.prepare.layouts import LAYOUTS, PreparedRow, RowLayout
 from dtx_tasks.prepare.record import prepared
 from dtx_tasks.pretrained import load_tokenizer
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from dtx_tasks.dataset import Row, Scan
     from dtx_tasks.records import DatasetSource, EncodeOptions, FileSource
+    from dtx_tasks.sight import Sight
     from dtx_tasks.spec import Split
     from dtx_tasks.storage import Claim
     from dtx_tasks.template.render import Tokenizer
@@ -81,13 +82,15 @@ def _prepare(document: PrepareDocument, base: FetchedLLM, layout: Layout, held: 
     copy_processor(llm_path, target / TOKENIZER_FOLDER)
 
     rows = _Rows(_checked_rows(document.dataset, is_leakage_allowed=document.allow_leakage is not None), document.dataset, target)
-    layouts = _layouts(document.dataset, tokenizer, AutoConfig.from_pretrained(llm_path).model_type, target)
+    sight = _sight(document.dataset, tokenizer, AutoConfig.from_pretrained(llm_path).model_type, target / TOKENIZER_FOLDER)
+    layouts = _layouts(document.dataset, sight, target)
     learned = islice(rows.of("train"), document.dataset.max_samples)
     train = _write_rows(learned, rows.label("train"), layouts["train"], tokenizer, document.options, target / TRAIN_FILE)
     if "validation" in document.dataset.files:
         _write_rows(rows.of("validation"), rows.label("validation"), layouts["validation"], tokenizer, document.options, target / VALIDATION_FILE)
     scored: tuple[Split, ...] = tuple(split for split in document.dataset.files if split != "train")
-    num_scored_rows = {split: _write_scored(rows.of(split), target / f"{split}.jsonl") for split in scored}
+    looked = ScoredSight(tokenizer, sight, document.scored_cutoff_len)
+    num_scored_rows = {split: _write_scored(rows.seen(split, looked), target / f"{split}.jsonl") for split in scored}
 
     held.check()
     files = put_folder(target, f"{folder}/files")
@@ -96,12 +99,14 @@ def _prepare(document: PrepareDocument, base: FetchedLLM, layout: Layout, held: 
         inputs={"llm": base.digest},
         digest=digest_of([entry.model_dump() for entry in files], 64),
         train_digest=digest_of([entry.model_dump() for entry in files if not entry.path.startswith(HELD_OUT)], 64),
-        libraries={name: version(name) for name in ("transformers", "tokenizers", "pyarrow")},
+        libraries={name: version(name) for name in ("transformers", "tokenizers", "pyarrow", *(["pillow"] if sight else []))},
         prepared_id=document.prepared_id,
         dataset_name=document.dataset.name,
         files=files,
         train=train,
         num_scored_rows=num_scored_rows,
+        longest_seen_tokens=looked.longest_tokens,
+        seen_cutoff_len=document.scored_cutoff_len,
         ignored_columns=rows.checked.ignored_columns,
         plugins=document.dataset.plugins,
     )
@@ -121,19 +126,27 @@ class _Rows:
     def of(self, split: Split) -> Iterator[Row]:
         return with_kept_images(self.checked.rows(split), self.dataset.files[split], self.target / image_folder(split))
 
+    def seen(self, split: Split, by: ScoredSight) -> Iterator[Row]:
+        return by.passed(self.of(split), self.label(split), self.target / image_folder(split))
+
     def label(self, split: Split) -> str:
         return self.checked.label(split)
 
 
-def _layouts(dataset: DatasetSource, tokenizer: Tokenizer, architecture: str, target: Path) -> dict[Split, RowLayout]:
-    """How the rows of each split are laid out."""
+def _sight(dataset: DatasetSource, tokenizer: Tokenizer, architecture: str, folder: Path) -> Sight | None:
+    """How the model takes in the images of a Dataset; None where it has none."""
     if not dataset.has_images:
-        return dict.fromkeys(dataset.files, LAYOUTS[dataset.kind])
-    sight = load_sight(target / TOKENIZER_FOLDER, architecture, tokenizer)
+        return None
+    sight = load_sight(folder, architecture, tokenizer)
     if sight is None:
-        problem = "The base model's files do not say how it takes in images: there is no preprocessor_config.json or processor_config.json for its template."
-        raise DataError(problem, "Take a base model that has one.")
-    return {split: seen_layout(sight, target / image_folder(split)) for split in dataset.files}
+        problem = "The base model's files do not say how it takes in images: there is no preprocessor_config.json or processor_config.json for its template"
+        raise DataError(f"{problem}, or none that says what it counts tokens by (patch_size).", "Take a base model that has them.")
+    return sight
+
+
+def _layouts(dataset: DatasetSource, sight: Sight | None, target: Path) -> dict[Split, RowLayout]:
+    """How the rows of each split are laid out."""
+    return {split: seen_layout(sight, target / image_folder(split)) if sight else LAYOUTS[dataset.kind] for split in dataset.files}
 
 
 def _checked_rows(dataset: DatasetSource, *, is_leakage_allowed: bool) -> SplitRows:

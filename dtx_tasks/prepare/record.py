@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def prepared(document: PrepareDocument, layout: Layout) -> PreparedDataset | None:
-    """The record of a PreparedDataset whose base and files are all there."""
+    """The record of a PreparedDataset whose base and files are all there, and whose images this experiment can score."""
     folder = layout.prepared(document.prepared_id)
     base = read_record(f"{layout.llm(document.llm.llm_id)}/fetched.json", FetchedLLM)
     record = read_record(f"{folder}/prepared.json", PreparedDataset)
@@ -22,6 +22,7 @@ def prepared(document: PrepareDocument, layout: Layout) -> PreparedDataset | Non
         and record
         and record.code_version == CODE_VERSIONS["prepare"]
         and record.inputs == {"llm": base.digest}
+        and record.is_whole_at(document.scored_cutoff_len)
         and verify(f"{folder}/files", record.files)
     )
     return record if is_valid else None

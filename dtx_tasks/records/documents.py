@@ -227,6 +227,8 @@ class PrepareDocument(StageDocument):
     options: EncodeOptions
     allow_leakage: str | None = None
     """The experiment's reason why rows that are scored on may be learned from too."""
+    scored_cutoff_len: int | None = None
+    """The scoring's length limit, at which images must be whole; None where it cuts nothing off."""
 
 
 class ScoringDocument(Record):

@@ -52,8 +52,20 @@ class PreparedDataset(StageRecord):
     num_scored_rows: dict[Split, int]
     ignored_columns: tuple[str, ...]
     """Columns of the files that the mapping does not use."""
+    longest_seen_tokens: int = 0
+    """Of the rows with images that are scored, all tokens of the longest one; 0 where there are none."""
+    seen_cutoff_len: int | None = None
+    """The scoring's length limit at which their images were found whole; None where it cut nothing off."""
     plugins: tuple[PluginSource, ...] = ()
     """What has rewritten its rows."""
+
+    def is_whole_at(self, cutoff_len: int | None) -> bool:
+        """Whether the images of the rows to score on are known to be whole.
+
+        Args:
+            cutoff_len: The scoring's length limit; None where it cuts nothing off.
+        """
+        return cutoff_len is None or cutoff_len == self.seen_cutoff_len or cutoff_len >= self.longest_seen_tokens
 
 
 class LLMCheckpoint(StageRecord):

@@ -8,7 +8,7 @@ import torch
 
 from dtx_tasks.perplexity import perplexity
 from dtx_tasks.score.generate import say_progress
-from dtx_tasks.score.seen import messages_of, seen_inputs
+from dtx_tasks.score.seen import messages_of, refuse_unseen, seen_inputs
 from dtx_tasks.template import IGNORED_LABEL, Encoded, encode, encode_text
 
 if TYPE_CHECKING:
@@ -41,7 +41,10 @@ def perplexities(loaded: Loaded, rows: Sequence[ScoredRow], scoring: Scoring) ->
 def _encoded(loaded: Loaded, row: ScoredRow, cutoff_len: int) -> Encoded:
     if not row.messages:
         return encode_text(loaded.tokenizer, row.answer, cutoff_len=cutoff_len)[0]
-    return encode(loaded.tokenizer, [*messages_of(loaded, row), row.reference], row.tools, cutoff_len=cutoff_len, mask_history=True)
+    messages = messages_of(loaded, row)
+    encoded = encode(loaded.tokenizer, [*messages, row.reference], row.tools, cutoff_len=cutoff_len, mask_history=True)
+    refuse_unseen(loaded, row, messages, encoded.input_ids, cutoff_len)
+    return encoded
 
 
 @torch.inference_mode()

@@ -47,6 +47,11 @@ class ScoredRow:
         """The reference as a turn of the assistant."""
         return self.answer_message or {"role": "assistant", "content": self.answer}
 
+    @property
+    def shown(self) -> dict[str, list[str]]:
+        """Its `images` by their digests, as predictions tell of them; nothing where it has none."""
+        return {"images": [uri.rpartition("/")[2] for uri in self.images]} if self.images else {}
+
 
 @dataclass(frozen=True)
 class ScoredRows:

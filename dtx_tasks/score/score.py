@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from dtx_tasks.storage import Claim
 
 PREDICTIONS = "predictions.jsonl"
+LIBRARIES = ("torch", "transformers", "peft", "sacrebleu", "rouge-score")
 
 
 def score_job(job: FinetuneJob, scoring: ScoringDocument, layout: Layout, owner: str) -> ScoreCards:
@@ -106,7 +107,7 @@ def _generate(
     started_at = time.monotonic()
     judged = judge(load(), with_brought_images(rows.rows), scoring.scoring)
     lines = [
-        json.dumps({"row_id": row.row_id, "split": row.split, "messages": row.messages, **result.as_dict()}, ensure_ascii=False)
+        json.dumps({"row_id": row.row_id, "split": row.split, "messages": row.messages, **row.shown, **result.as_dict()}, ensure_ascii=False)
         for row, result in zip(rows.rows, judged, strict=True)
     ]
     partial = workplace(f"{folder}/partial")
@@ -120,7 +121,7 @@ def _generate(
         code_version=CODE_VERSIONS["score"],
         inputs=inputs,
         digest=digest_of([entry.model_dump() for entry in files], 64),
-        libraries={name: version(name) for name in ("torch", "transformers", "peft", "sacrebleu", "rouge-score")},
+        libraries={name: version(name) for name in (*LIBRARIES, *(["pillow"] if any(row.images for row in rows.rows) else []))},
         checkpoint_id=checkpoint_id,
         scoring_id=scoring.scoring_id,
         rows_digest=rows.digest,

@@ -38,3 +38,8 @@ class Scoring(SpecModel):
 
     batch_size: Annotated[int, Field(ge=1)] = 32
     """Prompts generated from at once; changes the speed, not the scores. 批大小"""
+
+    @property
+    def likelihood_cutoff_len(self) -> int | None:
+        """The length limit of a question with its answer where it is measured how likely that is; None where it is not."""
+        return self.cutoff_len if "perplexity" in self.metrics else None

@@ -95,9 +95,24 @@ def _check(tokenizer: Tokenizer, messages: list[Message], last: tuple[str, ...])
     role = messages[-1]["role"] if messages else "nobody"
     if role not in last:
         raise DataError(f"The conversation ends with {role}.", f"The last message must be of: {', '.join(last)}.")
+    refuse_placeholders(tokenizer, messages)
+
+
+def refuse_placeholders(tokenizer: Tokenizer, messages: list[Message]) -> None:
+    """Stops where a conversation holds what stands for a file in the template of a model that sees, and there is none.
+
+    Args:
+        tokenizer: After `adapt`.
+        messages: With `images` where there are some.
+
+    Raises:
+        UnsuitableTemplateError: It holds such a word.
+    """
     name, template = template_of(tokenizer)
-    found = [word for word in PLACEHOLDERS if any(_stands_alone(word, message) for message in messages)]
-    if template and template.is_vision and found:
+    if template is None or not template.is_vision:
+        return
+    found = [word for word in (*PLACEHOLDERS, *template.pads) if any(_stands_alone(word, message) for message in messages)]
+    if found:
         problem = f"The text holds {found[0]}, which stands for a file in the template {name}, and there is none."
         raise UnsuitableTemplateError(problem, "Write it in another way, or choose a template without pictures.")
 

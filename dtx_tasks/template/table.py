@@ -48,6 +48,7 @@ class Template:
         is_vision: Pictures and films can be part of a conversation; `<image>` and the like stand for them.
         image: Around the tokens of an image; None where rows with images cannot be written.
         are_images_in_front: Images stand before everything else, and not where `<image>` is written.
+        pads: Words beside `<image>` and the like that its tokenizer has for what images and films become.
     """
 
     user: Around
@@ -66,6 +67,7 @@ class Template:
     is_vision: bool = False
     image: Around | None = None
     are_images_in_front: bool = False
+    pads: tuple[str, ...] = ()
 
     @property
     def end_mark(self) -> str | None:
@@ -183,7 +185,13 @@ TEMPLATES: Final[dict[str, Template]] = {
         replaces_eos=True,
     ),
     "qwen": replace(_QWEN, default_system="You are Qwen, created by Alibaba Cloud. You are a helpful assistant."),
-    "qwen2_vl": replace(_QWEN, default_system="You are a helpful assistant.", is_vision=True, image=("<|vision_start|>", "<|vision_end|>")),
+    "qwen2_vl": replace(
+        _QWEN,
+        default_system="You are a helpful assistant.",
+        is_vision=True,
+        image=("<|vision_start|>", "<|vision_end|>"),
+        pads=("<|image_pad|>", "<|video_pad|>"),
+    ),
     "vicuna": _VICUNA,
     "xverse": Template(user=("Human: ", "\n\n"), header="Assistant: "),
     "yi": _CHATML,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from huggingface_hub import ModelCardData
 
+from dtx_tasks.plan.architectures import known
 from dtx_tasks.plan.identity import learned_values
 from dtx_tasks.spec import ADAPTERS
 
@@ -26,7 +27,7 @@ def model_card(job: FinetuneJob, outcome: Outcome) -> str:
     metadata = ModelCardData(
         base_model=job.llm.name,
         library_name="peft" if is_adapter else "transformers",
-        pipeline_tag="text-classification" if stage == "rm" else "text-generation",
+        pipeline_tag=_task(job),
         tags=["dtx", stage, method],
     )
     made = f"An adapter ({method}) on" if is_adapter else f"A fine-tune ({method}) of"
@@ -53,6 +54,13 @@ def model_card(job: FinetuneJob, outcome: Outcome) -> str:
 
 The chat template that it was trained with is in the tokenizer's files: serve it with the same one.
 """
+
+
+def _task(job: FinetuneJob) -> str:
+    """What the hub calls that which the model does."""
+    if job.hyperparameters.stage == "rm":
+        return "text-classification"
+    return "image-text-to-text" if job.llm.architecture in known()["sees"] - known()["writes"] else "text-generation"
 
 
 def _measured(outcome: Outcome) -> str:

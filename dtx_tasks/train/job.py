@@ -23,6 +23,7 @@ from dtx_tasks.train.card import model_card
 from dtx_tasks.train.conversion import begin_conversion
 from dtx_tasks.train.outcome import Outcome
 from dtx_tasks.train.progress import StopRequest, any_rank
+from dtx_tasks.train.seeing import IMAGE_FILES
 from dtx_tasks.train.trainer import make_trainer
 
 if TYPE_CHECKING:
@@ -139,7 +140,7 @@ def _outcome(trainer: Trainer, output: Any, train_s: float, *, is_best: bool) ->
         num_parameters=sum(_size(parameter) for parameter in parameters),
         train_s=round(train_s, 2),
         peak_memory_bytes=int(memory),
-        libraries={name: version(name) for name in LIBRARIES},
+        libraries={name: version(name) for name in (*LIBRARIES, *(["pillow"] if IMAGE_FILES in trainer.train_dataset.column_names else []))},
     )
 
 

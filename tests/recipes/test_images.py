@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,25 +20,26 @@ from dtx_tasks.dataset import RowFile
 from dtx_tasks.errors import DataError
 from dtx_tasks.fetch.merge import merge
 from dtx_tasks.plan.architectures import SEEING
+from dtx_tasks.prepare.images import ScoredSight
 from dtx_tasks.prepare.measure import see_with
+from dtx_tasks.prepare.record import prepared as prepared_before
 from dtx_tasks.pretrained import load_writer
-from dtx_tasks.records import TRAIN_FILE, EncodeOptions, PrepareDocument, ScoreCards
+from dtx_tasks.records import TRAIN_FILE, EncodeOptions, PrepareDocument, ScoreCards, image_folder
 from dtx_tasks.score.judge import judge
 from dtx_tasks.score.likelihood import perplexities
 from dtx_tasks.score.load import Loaded, load_checkpoint
-from dtx_tasks.score.rows import scored_rows
+from dtx_tasks.score.rows import ScoredRow, scored_rows
 from dtx_tasks.sight import load_processor, load_sight
 from dtx_tasks.spec import Columns, Scoring, Tags, reading_of
-from dtx_tasks.storage import read_record
+from dtx_tasks.storage import read_record, sha256_of
 from dtx_tasks.template import IGNORED_LABEL, adapt, prompt_ids, with_images
 from dtx_tasks.template.render import prompt_text
 from tests.recipes.architectures import LLAVA, make_seeing
 from tests.recipes.test_architectures import eyes_of
-from tests.recipes.world import Trial, finish, forget, make_trial, train
+from tests.recipes.world import Trial, attempts, finish, forget, make_trial, train
 from tests.recipes.world import losses as losses_by_step
 
 if TYPE_CHECKING:
-    from dtx_tasks.score.rows import ScoredRow
     from dtx_tasks.train.folder import JobFolder
 
 COLOURS = {"red": (40, 60), "green": (60, 40), "blue": (30, 30), "white": (90, 30)}
@@ -58,16 +60,31 @@ def write_rows(folder: Path, colours: dict[str, str] | None = None) -> None:
         {"instruction": f"First <image>, then <image>. {name}", "output": f"{name}, blue", "images": [f"{name}.png", "blue.png"]}
         for name in ("red", "green", "white")
     ]
-    rows.append({"instruction": "Hi", "output": "Ho"})
-    (folder / "rows.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    written(folder, "rows.jsonl", *rows, {"instruction": "Hi", "output": "Ho"})
 
 
-def make_trial_with_images(folder: Path, architecture: str, *groups: dict[str, Any], llm: dict[str, Any] | None = None, **resources: Any) -> Trial:
-    """An experiment on the model in `base`, or another one, and on `rows.jsonl`."""
-    data = {"name": "rows", "train": "rows.jsonl", "validation": "rows.jsonl", "columns": {"images": "images"}}
-    matrix = {"llms": [llm or {"name": "tiny", "source": "base", "template": architecture}], "datasets": [data], "hyperparameters": list(groups)}
-    changes = {"scoring": {"metrics": ["exact_match", "perplexity"], "max_new_tokens": 4}, "selection": {"metric": "perplexity"}, "resources": resources}
+def make_trial_with_images(
+    folder: Path,
+    architecture: str,
+    *groups: dict[str, Any],
+    llm: dict[str, Any] | None = None,
+    splits: dict[str, str] | None = None,
+    others: tuple[dict[str, Any], ...] = (),
+    scoring: dict[str, Any] | None = None,
+    **resources: Any,
+) -> Trial:
+    """An experiment on the model in `base`, or on `llm`, and on `rows.jsonl`, which both splits are unless `splits` names others."""
+    data = {"name": "rows", "columns": {"images": "images"}, **(splits or {"train": "rows.jsonl", "validation": "rows.jsonl"})}
+    matrix = {"llms": [llm or {"name": "tiny", "source": "base", "template": architecture}], "datasets": [data, *others], "hyperparameters": list(groups)}
+    judged = {"metrics": ["exact_match", "perplexity"], "max_new_tokens": 4, **(scoring or {})}
+    changes = {"scoring": judged, "selection": {"metric": judged["metrics"][-1]}, "resources": resources}
     return make_trial(folder, matrix=matrix, allow_leakage="the test compares nothing", **changes)
+
+
+def written(folder: Path, name: str, *rows: dict[str, Any]) -> str:
+    """The name of a file with these rows."""
+    (folder / name).write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    return name
 
 
 def prepared(folder: Path, architecture: str, *groups: dict[str, Any], **changes: Any) -> Trial:
@@ -231,6 +248,11 @@ def test_base_is_scored_on_images(tmp_path: Path) -> None:
     cards = read_record(f"{made.layout.score(made.plan.bases[0].llm.llm_id, made.plan.scoring.scoring_id)}/scores.json", ScoreCards)
     assert cards is not None
     assert sum(card.num_rows for card in cards.cards.values()) == 8
+    assert "pillow" in cards.libraries
+    path = f"{made.layout.score(made.plan.bases[0].llm.llm_id, made.plan.scoring.scoring_id)}/files/predictions.jsonl"
+    shown = {row["reference"]: row.get("images") for row in map(json.loads, Path(path).read_text().splitlines())}
+    digests = {name: sha256_of(tmp_path / f"{name}.png") for name in COLOURS}
+    assert (shown["red"], shown["green, blue"], shown["Ho"]) == ([digests["red"]], [digests["green"], digests["blue"]], None)
 
 
 @pytest.mark.parametrize("architecture", sorted(SEEING))
@@ -276,6 +298,121 @@ def test_rows_that_cannot_be_seen_are_refused(tmp_path: Path) -> None:
     again = make_trial_with_images(tmp_path, "llava", LORA)
     with pytest.raises(DataError, match=r"rows.jsonl:2: row: an image cannot be read: cannot identify image file .* Write it anew, as PNG or JPEG."):
         again.here("prepare", again.uris.prepare[0])
+
+
+SHOWN = {"instruction": "<image>Which colour?", "output": "red", "images": ["red.png"]}
+"""A row that can be learned."""
+
+
+def fetched(folder: Path, architecture: str, **changes: Any) -> Trial:
+    """An experiment with its base on storage, and nothing prepared."""
+    made = make_trial_with_images(folder, architecture, {**LORA, "eval_steps": None}, **changes)
+    made.here("fetch", made.uris.bases[0])
+    return made
+
+
+def test_limit_of_scoring_is_known_before_training(tmp_path: Path) -> None:
+    """Where it cuts an image off, even if the rows were prepared for another experiment before: nothing is trained. Answers that are written have no limit."""
+    make_seeing("llava", tmp_path / "base")
+    write_rows(tmp_path)
+    short = {"scoring": {"cutoff_len": 8}}
+    cut, whole = fetched(tmp_path, "llava", **short), fetched(tmp_path, "llava")
+    told = r"rows.jsonl:1: row: its images take 4 tokens, of which [0-3] are left at a scoring.cutoff_len of 8. Half an image .*: raise scoring.cutoff_len, or"
+    whole.ready()
+    assert cut.plan.prepared[0].prepared_id == whole.plan.prepared[0].prepared_id
+    assert prepared_before(whole.plan.prepared[0], whole.layout) is not None
+    assert prepared_before(cut.plan.prepared[0], cut.layout) is None
+    with pytest.raises(DataError, match=told):
+        cut.here("prepare", cut.uris.prepare[0])
+    with pytest.raises(DataError, match=told):
+        cut.here("train", cut.uris.packs[0])
+    assert attempts(cut) == []
+    unlimited = fetched(tmp_path, "llava", scoring={"cutoff_len": 8, "metrics": ["exact_match"]})
+    assert prepared_before(unlimited.plan.prepared[0], unlimited.layout) is not None
+
+
+def test_scoring_names_the_row_that_it_cannot_show(tmp_path: Path) -> None:
+    """Whoever prepared it: one whose image would be cut off, and plain text that holds the token of an image beside one that has an image."""
+    made = prepared(tmp_path, "llava", LORA)
+    folder = Path(f"{made.layout.prepared(made.plan.prepared[0].prepared_id)}/files/tokenizer")
+    loaded = load_checkpoint(tmp_path / "base", folder)
+    (row,) = (row for row in shown_rows(made) if row.answer == "red")
+    with pytest.raises(DataError, match=rf"the {row.split} row {row.row_id}: its images take 4 tokens, of which [0-3] are left at a scoring.cutoff_len of 8."):
+        perplexities(loaded, [row], Scoring(name="some", cutoff_len=8))
+    text = ScoredRow("t1", "test", [], "a <image> b")
+    with pytest.raises(DataError, match=r"the test row t1: its text holds <image>, which stands for an image, and there is none."):
+        perplexities(loaded, [row, text], SCORING)
+
+
+def test_what_is_prepared_can_be_scored(tmp_path: Path) -> None:
+    """At every limit both find the same rows whole."""
+    made = prepared(tmp_path, "llava", LORA)
+    files = Path(f"{made.layout.prepared(made.plan.prepared[0].prepared_id)}/files")
+    loaded = load_checkpoint(tmp_path / "base", files / "tokenizer")
+    rows = RowFile(tmp_path / "rows.jsonl", "rows.jsonl", reading_of("alpaca", "conversations", Columns(images="images"), Tags()))
+    row = next(row for row in rows if row.answer == "red, blue")
+    row = replace(row, files={"images": [sha256_of(tmp_path / name) for name in row.files["images"]]})
+    (scored,) = (scored for scored in shown_rows(made) if scored.answer == "red, blue")
+
+    def is_prepared(limit: int) -> bool:
+        try:
+            return bool(list(ScoredSight(loaded.tokenizer, loaded.sight, limit).passed([row], "rows.jsonl", files / image_folder("validation"))))
+        except DataError:
+            return False
+
+    def is_scored(limit: int) -> bool:
+        try:
+            return bool(perplexities(loaded, [scored], Scoring(name="some", cutoff_len=limit)))
+        except DataError:
+            return False
+
+    limits = range(8, 160, 8)
+    found = [is_prepared(limit) for limit in limits]
+    assert found == [is_scored(limit) for limit in limits]
+    assert set(found) == {True, False}
+
+
+def test_image_to_score_on_is_looked_at_before_training(tmp_path: Path) -> None:
+    """Of the test split too, which nothing else reads: one that is none, and one that the model's processor refuses."""
+    make_seeing("qwen2_vl", tmp_path / "base")
+    write_rows(tmp_path)
+    splits = {"train": "rows.jsonl", "test": written(tmp_path, "test.jsonl", SHOWN, {**SHOWN, "images": ["odd.png"]})}
+    (tmp_path / "odd.png").write_text("no image")
+    made = fetched(tmp_path, "qwen2_vl", splits=splits)
+    with pytest.raises(DataError, match=r"test.jsonl:2: row: an image cannot be read: cannot identify image file"):
+        made.here("prepare", made.uris.prepare[0])
+    Image.new("RGB", (600, 2)).save(tmp_path / "odd.png")
+    again = fetched(tmp_path, "qwen2_vl", splits=splits)
+    with pytest.raises(DataError, match=r"test.jsonl:2: row: the model's processor refuses an image \(600 x 2 pixels\): absolute aspect ratio must be"):
+        again.here("prepare", again.uris.prepare[0])
+
+
+@pytest.mark.parametrize("test", [None, "words.jsonl"])
+def test_token_of_images_in_text_is_told(tmp_path: Path, test: str | None) -> None:
+    """Of a Dataset without images too, since everything is scored on all rows; wherever it stands."""
+    make_seeing("qwen2_vl", tmp_path / "base")
+    write_rows(tmp_path)
+    written(tmp_path, "words.jsonl", {"instruction": "a", "output": "b"}, {"instruction": "What is <|image_pad|>?", "output": "A token."})
+    good = written(tmp_path, "good.jsonl", {"instruction": "c", "output": "d"})
+    words = {"name": "words", "train": good, "test": test} if test else {"name": "words", "train": "words.jsonl"}
+    made = fetched(tmp_path, "qwen2_vl", others=(words,))
+    uri = next(uri for uri in made.uris.prepare if "words" in uri.rpartition("/")[2])
+    with pytest.raises(DataError, match=r"words.jsonl:2: row: The text holds <\|image_pad\|>, which stands for a file in the template qwen2_vl"):
+        made.here("prepare", uri)
+
+
+@pytest.mark.parametrize("gone", ["patch_size", "image_processor"])
+def test_base_that_does_not_say_how_it_sees_is_refused(tmp_path: Path, gone: str) -> None:
+    """LLaVA's processor needs the size of a patch, and something must make pixels: what makes them of videos does not."""
+    folder = make_seeing("llava", tmp_path / "base")
+    write_rows(tmp_path)
+    if gone == "patch_size":
+        (folder / "processor_config.json").unlink()
+    else:
+        (folder / "preprocessor_config.json").rename(folder / "video_preprocessor_config.json")
+    made = fetched(tmp_path, "llava")
+    with pytest.raises(DataError, match=r"The base model's files do not say how it takes in images: .* \(patch_size\). Take a base model that has them."):
+        made.here("prepare", made.uris.prepare[0])
 
 
 @pytest.mark.slow

@@ -275,6 +275,18 @@ def test_files_are_counted_and_looked_for(tmp_path: Path) -> None:
     assert read(tmp_path, row, "sharegpt").told == []
 
 
+def test_file_in_the_answer_is_told(tmp_path: Path) -> None:
+    """Nothing that is learned here writes one; in an earlier answer it has been shown before."""
+    (tmp_path / "one.png").write_bytes(b"")
+    shown = {"conversations": [said("human", "a"), said("gpt", "b <image>")], "images": ["one.png"]}
+    told = "file_in_answer: a.jsonl:1: conversations: <image> stands in the answer. Models answer with text: write <image> where the user speaks."
+    assert read(tmp_path, shown, "sharegpt").told == [told]
+    (found,) = read(tmp_path, {"instruction": "a", "output": "b <image>", "images": ["one.png"]}, "alpaca", images="images").told
+    assert found.startswith("file_in_answer: a.jsonl:1: output: ")
+    earlier = {**shown, "conversations": [*shown["conversations"], said("human", "c"), said("gpt", "d")]}
+    assert read(tmp_path, earlier, "sharegpt").told == []
+
+
 @pytest.mark.parametrize(
     ("row_format", "kind", "columns", "told"),
     [

@@ -10,9 +10,9 @@ from dtx_tasks.entrypoints.failures import failure, note_failure
 from dtx_tasks.entrypoints.pack_round import PackRound
 from dtx_tasks.entrypoints.train import train_pack
 from dtx_tasks.errors import ClaimedError, DataError, DivergedError, DtxError, ExhaustedError, SpecError
-from dtx_tasks.records import Pack
-from dtx_tasks.spec import Resources
-from dtx_tasks.storage import claim, write_record
+from dtx_tasks.records import Pack, PreparedDataset
+from dtx_tasks.spec import Resources, Scoring
+from dtx_tasks.storage import claim, read_record, write_record
 from tests.builders import Store, make_attempt, make_experiment, make_matrix, make_plan
 
 PLAN = make_plan(make_experiment(matrix=make_matrix(hyperparameters=["g", "h"])))
@@ -96,6 +96,19 @@ def test_missing_rows_fail_with_the_reason_of_the_stage_before(tmp_path: Path) -
     found = failure("train", PLAN.jobs[0].job_id, BOTH, store.layout)
     assert found is not None
     assert (found.error_class, found.is_final) == ("DataError", True)
+
+
+def test_rows_that_are_no_good_for_this_experiment_are_not_trained_on(tmp_path: Path) -> None:
+    """Though another experiment has prepared them: their images may be too long for this one's scoring."""
+    store, prepared_id = make_store(tmp_path), PLAN.prepared[0].prepared_id
+    uri = f"{store.layout.prepared(prepared_id)}/prepared.json"
+    record = read_record(uri, PreparedDataset)
+    assert record is not None
+    write_record(uri, record.model_copy(update={"longest_seen_tokens": 5000}))
+    pack = BOTH.model_copy(update={"scoring": BOTH.scoring.model_copy(update={"scoring": Scoring(metrics=("perplexity",))})})
+    note_failure("prepare", prepared_id, PLAN.prepared[0], store.layout, "round", DataError("a.jsonl:1: bad."))
+    with pytest.raises(DataError, match=r"^a.jsonl:1: bad.$"):
+        train(store, pack)
 
 
 def test_job_that_fits_no_memory_is_given_up(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -172,6 +173,16 @@ def test_placeholder_of_a_file_is_refused_where_it_means_one(template: str, word
     with pytest.raises(UnsuitableTemplateError, match=rf"^The text holds {word}, which stands for a file in the template {template}, and there is none."):
         text(template, says(f"{word} What is this?", "A cat."))
     assert word in text("vicuna", says(f"{word} What is this?", "A cat."))
+
+
+@pytest.mark.parametrize("word", ["<|image_pad|>", "<|video_pad|>"])
+def test_token_of_a_file_is_refused_where_the_model_has_it(word: str) -> None:
+    """Nothing would tell it from those of an image of another row."""
+    with pytest.raises(
+        UnsuitableTemplateError, match=rf"^The text holds {re.escape(word)}, which stands for a file in the template qwen2_vl, and there is none."
+    ):
+        text("qwen2_vl", says(f"What is {word}?", "A token."))
+    assert word in text("llava", says(f"What is {word}?", "A token."))
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from dtx_tasks.records import Difference
 from dtx_tasks.train.card import model_card
 from dtx_tasks.train.outcome import Outcome
@@ -23,6 +25,13 @@ def test_card_says_what_was_trained_further() -> None:
     card = model_card(make_job(llm=llm), Outcome(num_steps=4))
     assert "An adapter (lora), trained further from **tuned** (`" in card
     assert "| lora_rank | 4 |" in card
+
+
+@pytest.mark.parametrize(("architecture", "task"), [("llava", "image-text-to-text"), ("qwen2", "text-generation"), ("", "text-generation")])
+def test_card_names_the_task_of_the_hub(architecture: str, task: str) -> None:
+    """A model that sees is found among those that see."""
+    llm = make_llm_source("base").model_copy(update={"architecture": architecture})
+    assert f"pipeline_tag: {task}\n" in model_card(make_job(llm=llm), Outcome(num_steps=4))
 
 
 def test_card_names_a_group_that_extends_nothing() -> None:
