@@ -85,7 +85,7 @@ def platform(tmp_path: Path, bucket: str, monkeypatch: pytest.MonkeyPatch) -> st
         data.text(f"data/images/{name}.png", name)
     rows = [{"instruction": f"<image>{name}?", "output": name, "images": [f"images/{name}.png"]} for name in ("red", "blue")]
     data.jsonl("data/rows.jsonl", rows * 2)
-    data.text("model/config.json", json.dumps({"model_type": "llava", "vision_config": {}}))
+    data.model("model", json.dumps({"model_type": "llava", "vision_config": {}}))
     return bucket
 
 
