@@ -12,6 +12,7 @@ from rich.console import Console
 from dtx_tasks.cli.connection import connect
 from dtx_tasks.cli.experiment import SpecFile, read_spec
 from dtx_tasks.cli.handover import hand_over
+from dtx_tasks.cli.interruption import InterruptedCommandError
 from dtx_tasks.cli.progress import ENDED, measure, plan_of
 from dtx_tasks.cli.tables import leaderboard as leaderboard_table
 from dtx_tasks.cli.tables import time_table, told_of
@@ -134,7 +135,18 @@ def follow(airflow: Airflow, run_id: str, say: Any) -> DagRun:
         airflow: Where it runs.
         run_id: The run.
         say: Takes a line.
+
+    Raises:
+        InterruptedCommandError: Ctrl-C; the run knows nothing of it.
     """
+    try:
+        return _follow(airflow, run_id, say)
+    except KeyboardInterrupt:
+        goes_on = f"{run_id} goes on while Airflow runs, and from where it was after `dtx up`"
+        raise InterruptedCommandError(f"Stopped watching: {goes_on}.", f"`dtx watch {run_id}` shows it again, `dtx cancel {run_id}` ends it.") from None
+
+
+def _follow(airflow: Airflow, run_id: str, say: Any) -> DagRun:
     started_at, said, said_at, plan = time.time(), "", 0.0, None
     while not (run := _patient(lambda: airflow.dag_run(DAG_ID, run_id))).finished:
         plan = plan or _plan(run_id)

@@ -246,5 +246,5 @@ def test_ctrl_c_leaves_no_process_behind(place: Place) -> None:
     time.sleep(1)
     os.killpg(running.pid, signal.SIGINT)
     _, errors = running.communicate(timeout=120)
-    assert (running.returncode, errors.strip().splitlines()[-1]) == (4, "Cancelled.")
+    assert (running.returncode, errors.strip().splitlines()[-1]) == (4, "Stopped. What is finished is kept: the same command goes on from there.")
     until(lambda: not processes_of(str(place.folder / "alone")), "no process is left", 10)
