@@ -20,6 +20,8 @@ Schema = dict[str, Any]
 UNWRITTEN = TAGS_OF_UNIONS | {"<<"}
 """Parts of a place that are no key of the author's: tags of unions, and YAML's merge."""
 
+REFERENCE = "docs/spec.md"
+
 BOUNDS = {
     "greater_than": ("must be greater than", "gt"),
     "greater_than_equal": ("must be at least", "ge"),
@@ -58,7 +60,7 @@ def _explain_one(detail: ErrorDetails, schema: Schema) -> Mistake:
     place, kind, context = detail["loc"], detail["type"], detail.get("ctx", {})
     path, got = key_path(place), f"(got {_shown(detail.get('input'))})"
     if kind == "extra_forbidden":
-        return Mistake(path, f"is not a known key {got}", nearest(str(place[-1]), _keys_at(schema, place[:-1])))
+        return Mistake(path, f"is not a known key {got}", nearest(str(place[-1]), _keys_at(schema, place[:-1]), REFERENCE))
     if kind == "missing":
         return Mistake(path, "is missing", _sample(schema, place))
     if kind in BOUNDS:
@@ -66,7 +68,7 @@ def _explain_one(detail: ErrorDetails, schema: Schema) -> Mistake:
         return Mistake(path, f"{words} {context[key]} {got}", _advice(schema, place))
     if kind == "literal_error":
         expected = [part.strip("' ") for part in str(context["expected"]).replace(" or ", ", ").split(",")]
-        return Mistake(path, f"is not one of the choices {got}", nearest(str(detail.get("input")), expected))
+        return Mistake(path, f"is not one of the choices {got}", nearest(str(detail.get("input")), expected, REFERENCE))
     if kind == "json_invalid":
         return Mistake(path, "holds half a surrogate pair such as \\ud800, or is nested too deeply", "Write the character itself.")
     return Mistake(path, f"{_sentence(detail)} {got}", _advice(schema, place))
