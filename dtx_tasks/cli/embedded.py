@@ -15,6 +15,7 @@ from dtx_tasks.cli.connection import client, in_use
 from dtx_tasks.cli.experiment import read_spec
 from dtx_tasks.cli.handover import hand_over
 from dtx_tasks.cli.remote import DAG_ID, conclude, follow
+from dtx_tasks.cli.tables import counted
 from dtx_tasks.entrypoints.documents import write_plan
 from dtx_tasks.entrypoints.planning import plan_document
 from dtx_tasks.launch import LocalProcess, is_finished
@@ -85,7 +86,7 @@ def demo(keep: Annotated[bool, typer.Option(help="Leave the UI up until Ctrl-C."
         with client() as airflow:
             airflow.wait_for_dag(DAG_ID)
             run_id = airflow.trigger(DAG_ID, hand_over(document.data, plan, file.parent, root()))
-            typer.echo(f"Started {run_id}: {len(plan.jobs)} jobs.\n{airflow.base_url}/dags/{DAG_ID}/runs/{run_id}")
+            typer.echo(f"Started {run_id}: {counted(plan.jobs, 'job')}.\n{airflow.base_url}/dags/{DAG_ID}/runs/{run_id}")
             follow(airflow, run_id, say=typer.echo)
             conclude(airflow, run_id, as_json=False)
         typer.echo(f"{ready_s:.0f} s to start Airflow, MLflow and make the base model; {time.monotonic() - began_at:.0f} s in all.")

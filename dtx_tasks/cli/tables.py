@@ -36,8 +36,9 @@ def plan_table(plan: ExperimentPlan, reused: Collection[str], seconds: float) ->
         table.add_row(Text(job.name), job.job_id, _steps(job), f"~{job.num_tokens:,}", state)
     trained = len(plan.jobs) - len(set(reused))
     lines = [
-        f"{len(plan.jobs)} jobs in {len(plan.packs)} packs, {trained} to train and {len(plan.jobs) - trained} reused; {len(plan.bases)} bases to compare with.",
-        f"{len(plan.prepared)} prepared datasets; {plan.parallelism} packs at a time; about {shown_time(seconds)}.",
+        f"{counted(plan.jobs, 'job')} in {counted(plan.packs, 'pack')}, {trained} to train and {len(plan.jobs) - trained} reused; "
+        f"{counted(plan.bases, 'base')} to compare with.",
+        f"{counted(plan.prepared, 'prepared dataset')}; {plan.parallelism} pack{'s' if plan.parallelism > 1 else ''} at a time; about {shown_time(seconds)}.",
         *([f"From the catalog: {', '.join(used.label for used in plan.versions)}."] if plan.versions else []),
         *(f"{name} {'is named twice' if name == first else f'equals {first}'}: done once." for name, first in plan.merged.items()),
         *told_of(plan),
@@ -61,9 +62,15 @@ def told_of(plan: ExperimentPlan) -> list[str]:
     ]
 
 
+def counted(things: Sequence[object], noun: str) -> str:
+    """`1 job`, `2 jobs`."""
+    return f"{len(things)} {noun}{'' if len(things) == 1 else 's'}"
+
+
 def leaderboard(verdict: BestVersion) -> RenderableType:
     """A verdict as a person reads it."""
-    table = Table(title=Text(f"Leaderboard by {verdict.metric} on {verdict.num_validation_rows} validation rows"), title_justify="left")
+    rows = f"{verdict.num_validation_rows} validation row{'' if verdict.num_validation_rows == 1 else 's'}"
+    table = Table(title=Text(f"Leaderboard by {verdict.metric} on {rows}"), title_justify="left")
     for heading in ("", "job", "validation", "± s.e.", "test", "vs. base", "beats base"):
         table.add_column(heading, justify="left" if heading in ("", "job", "beats base") else "right")
     for rank, item in enumerate(verdict.candidates, 1):

@@ -42,7 +42,7 @@ def model_card(job: FinetuneJob, outcome: Outcome) -> str:
 
 {made} **{job.llm.name}** (`{job.llm.revision}`), trained on the Dataset **{job.dataset_name}**.
 
-{outcome.num_steps} steps, {outcome.num_trained_tokens} tokens, final training loss {outcome.final_loss:.4f};{_measured(outcome)}
+{_steps(outcome.num_steps)}, {outcome.num_trained_tokens} tokens, final training loss {outcome.final_loss:.4f};{_measured(outcome)}
 {outcome.num_trained_parameters} of {outcome.num_parameters} parameters were trained. Job `{job.job_id}`.
 
 {f"The hyperparameter group {job.changes}." if job.changes else f"The hyperparameter group is {job.group_name}."}
@@ -53,6 +53,10 @@ def model_card(job: FinetuneJob, outcome: Outcome) -> str:
 
 The chat template that it was trained with is in the tokenizer's files: serve it with the same one.
 """
+
+
+def _steps(number: int) -> str:
+    return "1 step" if number == 1 else f"{number} steps"
 
 
 def _measured(outcome: Outcome) -> str:

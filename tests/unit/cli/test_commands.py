@@ -135,7 +135,7 @@ def test_plan_is_a_table(here: Path, monkeypatch: pytest.MonkeyPatch, capsys: py
     assert dtx(monkeypatch, "plan", "e.yaml") == 0
     out = capsys.readouterr().out
     assert "base / rows / quick" in out
-    assert "2 jobs in 2 packs, 2 to train and 0 reused; 1 bases to compare with." in out
+    assert "2 jobs in 2 packs, 2 to train and 0 reused; 1 base to compare with." in out
 
 
 def test_plan_is_json_for_programs(here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
