@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
     from dtx_tasks.catalog import Version
     from dtx_tasks.entrypoints.resources import Listed
-    from dtx_tasks.records import BestVersion, CandidateEvidence, ExperimentPlan, FinetuneJob
+    from dtx_tasks.records import BestVersion, CandidateEvidence, DatasetSource, ExperimentPlan, FinetuneJob
     from dtx_tasks.stack.rest import DagRun, TaskInstance
 
 
@@ -58,8 +59,17 @@ def told_of(plan: ExperimentPlan) -> list[str]:
         *([f"{plan.leakage}."] if plan.leakage else []),
         *(f"{note}." for note in plan.notes),
         *(f"{dataset.name} is counted before its plugins run: {', '.join(plugin.label for plugin in dataset.plugins)}." for dataset in rewritten),
-        *(f"{dataset.name} has bad rows and will fail: {dataset.problem}" for dataset in plan.datasets if dataset.problem),
+        *(f"{dataset.name} has bad rows and will fail: {dataset.problem} {_all_bad_rows(dataset)}" for dataset in plan.datasets if dataset.problem),
     ]
+
+
+def _all_bad_rows(dataset: DatasetSource) -> str:
+    """The command that lists them: those of the file that the first one stands in, read as the Dataset says."""
+    file = next((file for file in dataset.files.values() if dataset.problem.startswith(f"{file.label}:")), dataset.files["train"])
+    named = [("column", dataset.columns), ("tag", dataset.tags)]
+    words = [f"--{option}={part}={word}" for option, parts in named for part, word in parts.model_dump(exclude_defaults=True).items() if isinstance(word, str)]
+    command = shlex.join(["dtx", "dataset", "check", file.path, f"--format={dataset.format}", f"--kind={dataset.kind}", *words])
+    return f"All of them: {command}"
 
 
 def counted(things: Sequence[object], noun: str) -> str:
