@@ -160,11 +160,23 @@ def spec_error(file_name: str, mistakes: Iterable[Mistake]) -> SpecError:
     return SpecError("\n".join(mistake.text(file_name) for mistake in ordered), mistakes=ordered)
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
-    """A remedy for an unknown name: the nearest one and all that exist."""
+MOST_NAMES = 20
+"""As many as a person reads through in one line."""
+
+
+def nearest(name: str, known: Iterable[str], listed: str = "") -> str:
+    """A remedy for an unknown name: the nearest one, and all that exist where these are not many.
+
+    Args:
+        name: What was written.
+        known: What exists.
+        listed: What lists all of it, where that is too much for a line: a command, or a page of the docs.
+    """
     names = sorted(known)
     if not names:
         return "None is defined."
     close = get_close_matches(name, names, n=1, cutoff=0.5)
-    guess = f"Did you mean {close[0]!r}? " if close else ""
-    return f"{guess}Known: {', '.join(names)}."
+    guess = f"Did you mean {close[0]!r}?" if close else ""
+    is_short = len(names) <= MOST_NAMES or not (guess or listed)
+    every = f"Known: {', '.join(names)}." if is_short else f"{listed} lists all {len(names)}." if listed else ""
+    return f"{guess} {every}".strip()

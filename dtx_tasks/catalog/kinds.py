@@ -32,6 +32,11 @@ class Kind:
     purpose: str
     folder: str
 
+    @property
+    def listing(self) -> str:
+        """The command that lists all of them, as it stands in a sentence."""
+        return f"`dtx {self.command} list`"
+
 
 LLMS = Kind("LLM", LLM, "llm", "LLMs", "Base models", "models")
 DATASETS = Kind("Dataset", Dataset, "dataset", "Datasets", "Rows to learn from and to score on", "datasets")

@@ -172,7 +172,7 @@ class OwnResources:
             there = session.scalars(
                 select(ResourceRow.name).join(VersionRow).where(ResourceRow.team == self.team, ResourceRow.kind == kind.name).distinct()
             ).all()
-            raise SpecError(f"There is no {kind.name} {name!r} of your own.", nearest(name, there))
+            raise SpecError(f"There is no {kind.name} {name!r} of your own.", nearest(name, there, kind.listing))
         return row, latest
 
 

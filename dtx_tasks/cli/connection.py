@@ -3,13 +3,41 @@
 from __future__ import annotations
 
 import os
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import typer
 
 from dtx_tasks import stack
 from dtx_tasks.settings import home
 from dtx_tasks.stack.rest import Airflow, AirflowUnreachable
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from contextlib import AbstractContextManager
 
-def connect() -> Airflow:
+
+@contextmanager
+def connect() -> Iterator[Airflow]:
+    """A client; no other command stops the embedded stack under it.
+
+    Raises:
+        AirflowUnreachable: Nothing is configured and no embedded stack runs.
+    """
+    if os.environ.get("DTX_AIRFLOW_URL") or not home().exists():
+        with client() as airflow:
+            yield airflow
+    else:
+        with in_use(), client() as airflow:
+            yield airflow
+
+
+def in_use() -> AbstractContextManager[None]:
+    """Keeps the embedded stack up meanwhile; what is told of that leaves standard output to the command."""
+    return stack.used(home(), lambda line: typer.echo(line, err=True))
+
+
+def client() -> Airflow:
     """A client.
 
     DTX_AIRFLOW_URL with DTX_AIRFLOW_TOKEN, or with DTX_AIRFLOW_USERNAME and DTX_AIRFLOW_PASSWORD, names another Airflow.

@@ -268,7 +268,7 @@ def _defined(where: str, team: str) -> tuple[Dataset, Path]:
         return parse(load_text(_text(path), where), Dataset), path.parent
     catalog = open_catalog(team)
     if where not in catalog.datasets:
-        raise SpecError(f"There is no file and no Dataset {where!r}.", nearest(where, catalog.datasets))
+        raise SpecError(f"There is no file and no Dataset {where!r}.", nearest(where, catalog.datasets, DATASETS.listing))
     version = catalog.own(DATASETS, where)
     if version is None:
         return catalog.datasets[where], catalog.folders["Dataset", where]

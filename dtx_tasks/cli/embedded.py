@@ -11,10 +11,11 @@ import typer
 
 from dtx_tasks import stack
 from dtx_tasks.catalog.backend import load_backend
-from dtx_tasks.cli.connection import connect
+from dtx_tasks.cli.connection import client, in_use
 from dtx_tasks.cli.experiment import read_spec
 from dtx_tasks.cli.handover import hand_over
 from dtx_tasks.cli.remote import DAG_ID, conclude, follow
+from dtx_tasks.cli.tables import counted
 from dtx_tasks.entrypoints.documents import write_plan
 from dtx_tasks.entrypoints.planning import plan_document
 from dtx_tasks.launch import LocalProcess, is_finished
@@ -39,7 +40,12 @@ def add_to(app: typer.Typer) -> None:
 
 def up() -> None:
     """Start Airflow and MLflow on this machine; what runs already is left alone."""
-    _print_places(_up())
+    # A name that nothing has is told at once, not by a process that cannot start.
+    load_backend()
+    with in_use():
+        state = _up()
+        stack.stay_up(home())
+    _print_places(state)
 
 
 def down() -> None:
@@ -65,8 +71,11 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for
 
 def demo(keep: Annotated[bool, typer.Option(help="Leave the UI up until Ctrl-C.")] = True) -> None:
     """Run the example experiment from nothing to a registered model."""
-    began_at, was_running = time.monotonic(), stack.status(home()) is not None
-    try:
+    began_at = time.monotonic()
+    load_backend()
+    with in_use():
+        if stack.status(home()) is None:
+            stack.start_briefly(home())
         file = bundled_folder("config") / EXAMPLE
         document, origin = read_spec(file)
         plan = plan_document(document, origin)
@@ -74,19 +83,18 @@ def demo(keep: Annotated[bool, typer.Option(help="Leave the UI up until Ctrl-C."
         with _made_meanwhile(write_plan(plan, root()).bases):
             state = _up()
         ready_s = time.monotonic() - began_at
-        with connect() as airflow:
+        with client() as airflow:
             airflow.wait_for_dag(DAG_ID)
             run_id = airflow.trigger(DAG_ID, hand_over(document.data, plan, file.parent, root()))
-            typer.echo(f"Started {run_id}: {len(plan.jobs)} jobs.\n{airflow.base_url}/dags/{DAG_ID}/runs/{run_id}")
+            typer.echo(f"Started {run_id}: {counted(plan.jobs, 'job')}.\n{airflow.base_url}/dags/{DAG_ID}/runs/{run_id}")
             follow(airflow, run_id, say=typer.echo)
             conclude(airflow, run_id, as_json=False)
         typer.echo(f"{ready_s:.0f} s to start Airflow, MLflow and make the base model; {time.monotonic() - began_at:.0f} s in all.")
-        _print_places(state)
-        if keep:
+        if not stack.is_brief(home()):
+            _print_places(state)
+        elif keep:
+            _print_places(state)
             _wait_for_ctrl_c()
-    finally:
-        if not was_running:
-            stack.down(home())
 
 
 def _wait_for_ctrl_c() -> None:
@@ -95,12 +103,10 @@ def _wait_for_ctrl_c() -> None:
         while True:
             time.sleep(3600)
     except KeyboardInterrupt:
-        typer.echo("Stopping.")
+        return
 
 
 def _up() -> StackState:
-    # A name that nothing has is told at once, not by a process that cannot start.
-    load_backend()
     schedules_folder().mkdir(parents=True, exist_ok=True)
     settings = {
         "DTX_HOME": str(home()),

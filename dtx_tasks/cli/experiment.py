@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 
 from dtx_tasks.cli.run import run_plan
-from dtx_tasks.cli.tables import leaderboard, plan_table, told_of
+from dtx_tasks.cli.tables import counted, leaderboard, plan_table, told_of
 from dtx_tasks.entrypoints.planning import plan_document
 from dtx_tasks.errors import SpecError
 from dtx_tasks.plan import estimate_s
@@ -62,7 +62,7 @@ def schema() -> None:
 def validate(file: SpecFile) -> None:
     """Check a file, everything that it names and the paths in it; every mistake at once."""
     found = plan_document(*read_spec(file))
-    typer.echo("\n".join([f"{file}: valid: {len(found.jobs)} jobs, plan {found.plan_id}.", *told_of(found)]))
+    typer.echo("\n".join([f"{file}: valid: {counted(found.jobs, 'job')}, plan {found.plan_id}.", *told_of(found)]))
 
 
 def plan(

@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 
 from dtx_tasks.cli import dataset, doctor, embedded, experiment, export, plugin, remote, resources, translate
+from dtx_tasks.cli.interruption import InterruptedCommandError
 from dtx_tasks.cli.remote import ExperimentCancelledError
 from dtx_tasks.errors import DtxError, SpecError
 from dtx_tasks.stack import StackError
@@ -38,7 +39,7 @@ def main() -> None:
         # Typer takes Ctrl-C for itself and ends with 130, as a shell does.
         if end.code != INTERRUPTED:
             raise
-        errors.print("Cancelled.")
+        errors.print("Interrupted.")
         sys.exit(CANCELLED)
     except (DtxError, AirflowUnreachable, AirflowRefused, StackError) as error:
         errors.print(str(error), markup=False)
@@ -52,7 +53,7 @@ def main() -> None:
 def _exit_code(error: Exception) -> int:
     if isinstance(error, SpecError):
         return WRONG_INPUT
-    if isinstance(error, ExperimentCancelledError):
+    if isinstance(error, ExperimentCancelledError | InterruptedCommandError):
         return CANCELLED
     if isinstance(error, AirflowRefused):
         return WRONG_INPUT if error.status_code in REQUESTS_FAULT else UNREACHABLE

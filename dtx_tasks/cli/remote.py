@@ -12,9 +12,10 @@ from rich.console import Console
 from dtx_tasks.cli.connection import connect
 from dtx_tasks.cli.experiment import SpecFile, read_spec
 from dtx_tasks.cli.handover import hand_over
+from dtx_tasks.cli.interruption import InterruptedCommandError
 from dtx_tasks.cli.progress import ENDED, measure, plan_of
+from dtx_tasks.cli.tables import counted, time_table, told_of
 from dtx_tasks.cli.tables import leaderboard as leaderboard_table
-from dtx_tasks.cli.tables import time_table, told_of
 from dtx_tasks.entrypoints.documents import find_run
 from dtx_tasks.entrypoints.planning import plan_document
 from dtx_tasks.errors import DtxError, SpecError
@@ -73,7 +74,7 @@ def submit(
         run_id = airflow.trigger(DAG_ID, hand_over(document.data, plan, file.resolve().parent, root()))
         url = f"{airflow.base_url}/dags/{DAG_ID}/runs/{run_id}"
         if not as_json:
-            typer.echo("\n".join([f"Started {run_id}: {len(plan.jobs)} jobs, plan {plan.plan_id}.", *told_of(plan), url]))
+            typer.echo("\n".join([f"Started {run_id}: {counted(plan.jobs, 'job')}, plan {plan.plan_id}.", *told_of(plan), url]))
         if not wait:
             if as_json:
                 typer.echo(json.dumps({"run_id": run_id, "plan_id": plan.plan_id, "url": url}))
@@ -134,7 +135,18 @@ def follow(airflow: Airflow, run_id: str, say: Any) -> DagRun:
         airflow: Where it runs.
         run_id: The run.
         say: Takes a line.
+
+    Raises:
+        InterruptedCommandError: Ctrl-C; the run knows nothing of it.
     """
+    try:
+        return _follow(airflow, run_id, say)
+    except KeyboardInterrupt:
+        goes_on = f"{run_id} goes on while Airflow runs, and from where it was after `dtx up`"
+        raise InterruptedCommandError(f"Stopped watching: {goes_on}.", f"`dtx watch {run_id}` shows it again, `dtx cancel {run_id}` ends it.") from None
+
+
+def _follow(airflow: Airflow, run_id: str, say: Any) -> DagRun:
     started_at, said, said_at, plan = time.time(), "", 0.0, None
     while not (run := _patient(lambda: airflow.dag_run(DAG_ID, run_id))).finished:
         plan = plan or _plan(run_id)
@@ -210,7 +222,7 @@ def _reused(reference: RunReference) -> str:
     finished = [written_at(f"{layout.job(job.job_id)}/result.json") for job in plan.jobs]
     reused = sum(at is not None and at < reference.started_at for at in finished)
     everything = "Every job was reused: " if reused == len(finished) else ""
-    return f"{everything}{reused} of {len(finished)} jobs reused, {len(finished) - reused} trained."
+    return f"{everything}{reused} of {counted(finished, 'job')} reused, {len(finished) - reused} trained."
 
 
 def _verdict(reference: RunReference) -> BestVersion:

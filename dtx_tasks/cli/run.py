@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from dtx_tasks.cli.interruption import InterruptedCommandError
 from dtx_tasks.entrypoints.documents import note_run, write_plan
 from dtx_tasks.launch import Ending, LocalProcess, ending_of, is_blocked, is_finished
 from dtx_tasks.records import Layout
@@ -37,6 +38,7 @@ def run_plan(plan: ExperimentPlan, root: str) -> BestVersion:
 
     Raises:
         NothingScoredError: Every job failed; with the reasons.
+        InterruptedCommandError: Ctrl-C; nothing of it runs on.
     """
     uris, layout, runner = write_plan(plan, root), Layout(root, plan.team), Runner(uuid.uuid4().hex[:12])
     reference = note_run(plan, root, "dtx run", runner.run_key)
@@ -44,6 +46,10 @@ def run_plan(plan: ExperimentPlan, root: str) -> BestVersion:
         runner.each("fetch", uris.bases)
         runner.each("prepare", uris.prepare)
         runner.together(uris, plan.parallelism)
+    except KeyboardInterrupt:
+        typer.echo("Stopping; a job in training saves a checkpoint first ...", err=True)
+        runner.stop()
+        raise InterruptedCommandError("Stopped. What is finished is kept:", "the same command goes on from there.") from None
     except BaseException:
         runner.stop()
         raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
     from dtx_tasks.catalog import Version
     from dtx_tasks.entrypoints.resources import Listed
-    from dtx_tasks.records import BestVersion, CandidateEvidence, ExperimentPlan, FinetuneJob
+    from dtx_tasks.records import BestVersion, CandidateEvidence, DatasetSource, ExperimentPlan, FinetuneJob
     from dtx_tasks.stack.rest import DagRun, TaskInstance
 
 
@@ -36,8 +37,9 @@ def plan_table(plan: ExperimentPlan, reused: Collection[str], seconds: float) ->
         table.add_row(Text(job.name), job.job_id, _steps(job), f"~{job.num_tokens:,}", state)
     trained = len(plan.jobs) - len(set(reused))
     lines = [
-        f"{len(plan.jobs)} jobs in {len(plan.packs)} packs, {trained} to train and {len(plan.jobs) - trained} reused; {len(plan.bases)} bases to compare with.",
-        f"{len(plan.prepared)} prepared datasets; {plan.parallelism} packs at a time; about {shown_time(seconds)}.",
+        f"{counted(plan.jobs, 'job')} in {counted(plan.packs, 'pack')}, {trained} to train and {len(plan.jobs) - trained} reused; "
+        f"{counted(plan.bases, 'base')} to compare with.",
+        f"{counted(plan.prepared, 'prepared dataset')}; {plan.parallelism} pack{'s' if plan.parallelism > 1 else ''} at a time; about {shown_time(seconds)}.",
         *([f"From the catalog: {', '.join(used.label for used in plan.versions)}."] if plan.versions else []),
         *(f"{name} {'is named twice' if name == first else f'equals {first}'}: done once." for name, first in plan.merged.items()),
         *told_of(plan),
@@ -57,13 +59,28 @@ def told_of(plan: ExperimentPlan) -> list[str]:
         *([f"{plan.leakage}."] if plan.leakage else []),
         *(f"{note}." for note in plan.notes),
         *(f"{dataset.name} is counted before its plugins run: {', '.join(plugin.label for plugin in dataset.plugins)}." for dataset in rewritten),
-        *(f"{dataset.name} has bad rows and will fail: {dataset.problem}" for dataset in plan.datasets if dataset.problem),
+        *(f"{dataset.name} has bad rows and will fail: {dataset.problem} {_all_bad_rows(dataset)}" for dataset in plan.datasets if dataset.problem),
     ]
+
+
+def _all_bad_rows(dataset: DatasetSource) -> str:
+    """The command that lists them: those of the file that the first one stands in, read as the Dataset says."""
+    file = next((file for file in dataset.files.values() if dataset.problem.startswith(f"{file.label}:")), dataset.files["train"])
+    named = [("column", dataset.columns), ("tag", dataset.tags)]
+    words = [f"--{option}={part}={word}" for option, parts in named for part, word in parts.model_dump(exclude_defaults=True).items() if isinstance(word, str)]
+    command = shlex.join(["dtx", "dataset", "check", file.path, f"--format={dataset.format}", f"--kind={dataset.kind}", *words])
+    return f"All of them: {command}"
+
+
+def counted(things: Sequence[object], noun: str) -> str:
+    """`1 job`, `2 jobs`."""
+    return f"{len(things)} {noun}{'' if len(things) == 1 else 's'}"
 
 
 def leaderboard(verdict: BestVersion) -> RenderableType:
     """A verdict as a person reads it."""
-    table = Table(title=Text(f"Leaderboard by {verdict.metric} on {verdict.num_validation_rows} validation rows"), title_justify="left")
+    rows = f"{verdict.num_validation_rows} validation row{'' if verdict.num_validation_rows == 1 else 's'}"
+    table = Table(title=Text(f"Leaderboard by {verdict.metric} on {rows}"), title_justify="left")
     for heading in ("", "job", "validation", "± s.e.", "test", "vs. base", "beats base"):
         table.add_column(heading, justify="left" if heading in ("", "job", "beats base") else "right")
     for rank, item in enumerate(verdict.candidates, 1):

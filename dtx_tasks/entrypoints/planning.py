@@ -9,6 +9,7 @@ from dtx_tasks.errors import SpecError
 from dtx_tasks.plan import make_plan
 from dtx_tasks.resolve import files_of, resolve
 from dtx_tasks.spec import FinetuneExperiment, parse
+from dtx_tasks.translate import dialect_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,6 +33,7 @@ def plan_document(document: SpecDocument, origin: Origin) -> ExperimentPlan:
     Raises:
         SpecError: With every mistake, each with its line.
     """
+    _refuse_training_file(document)
     # Mistakes of the catalog's own files name their own places.
     experiment = parse(document, FinetuneExperiment)
     catalog = open_catalog(experiment.team)
@@ -41,6 +43,16 @@ def plan_document(document: SpecDocument, origin: Origin) -> ExperimentPlan:
         if not error.mistakes:
             raise
         raise document.located(error.mistakes) from None
+
+
+def _refuse_training_file(document: SpecDocument) -> None:
+    """Each of its lines would be a mistake of its own."""
+    dialect = dialect_of(document)
+    if dialect and not document.data.keys() & {"kind", "matrix", "jobs"}:
+        raise SpecError(
+            f"{document.name}: is a training file of {dialect.name.split()[0]} ({dialect.mark} stands at its top), not an experiment.",
+            f"`dtx import {document.name}` makes an experiment of it.",
+        )
 
 
 def _with_changed_files(inputs: ResolvedInputs, catalog: Catalog) -> ResolvedInputs:

@@ -141,7 +141,7 @@ def resource_versions(kind: Kind, name: str, *, team: str) -> list[Version]:
     if name in bundled:
         raise SpecError(f"{kind.name} {name!r} is bundled and read-only.", f"`dtx {kind.command} show {name} --yaml` prints it: create your own from that.")
     names = {*bundled, *(item.name for item in list_resources(kind, team=team))}
-    raise SpecError(f"There is no {kind.name} of this name (got {name!r}).", nearest(name, names))
+    raise SpecError(f"There is no {kind.name} of this name (got {name!r}).", nearest(name, names, kind.listing))
 
 
 def show_resource(kind: Kind, name: str, number: int | None = None, *, team: str) -> tuple[dict[str, Any], Version | None]:

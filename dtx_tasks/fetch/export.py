@@ -11,7 +11,7 @@ from pathlib import Path
 from dtx_tasks.errors import SpecError, nearest
 from dtx_tasks.records import FetchedLLM, Layout, LLMCheckpoint, RegisteredLLM
 from dtx_tasks.spec import PROMPTS
-from dtx_tasks.storage import bring, copy_folder, list_names, read_record
+from dtx_tasks.storage import bring, copy_folder, list_names, open_as_its_folder, read_record
 
 ADAPTER, CARD = "adapter_config.json", "README.md"
 
@@ -45,6 +45,7 @@ def export(name: str, folder: Path, layout: Layout) -> None:
             _merge(checkpoint, layout, partial)
         else:
             copy_folder(checkpoint, str(partial))
+        open_as_its_folder(partial)
         partial.rename(folder)
 
 

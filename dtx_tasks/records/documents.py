@@ -277,8 +277,16 @@ class FinetuneJob(Record):
         if self.difference is None:
             return ""
         values = self.hyperparameters.model_dump(mode="json")
-        changed = ", ".join(f"{name}: {values[name]} (there {before})" for name, before in self.difference.before.items())
+        changed = ", ".join(f"{name}: {_shown(values[name])} ({_there(before)})" for name, before in self.difference.before.items())
         return f"{self.group_name} is {self.difference.extends}{f' with {changed}' if changed else ', unchanged'}"
+
+
+def _shown(value: object) -> object:
+    return "not set" if value is None else value
+
+
+def _there(before: object) -> str:
+    return "not set there" if before is None else f"there {before}"
 
 
 class Pack(StageDocument):

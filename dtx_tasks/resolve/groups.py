@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from dtx_tasks.catalog import GROUPS
 from dtx_tasks.errors import Mistake, nearest
 from dtx_tasks.records import Difference
 from dtx_tasks.spec import Hyperparameters, idle_mistakes
@@ -41,7 +42,7 @@ def chain_of(group: HyperparameterGroup, known: Mapping[str, HyperparameterGroup
     chain = [group]
     while (parent := chain[-1].extends) is not None:
         if parent not in known:
-            return Mistake(".extends", f"there is no HyperparameterGroup of this name (got {parent!r})", nearest(parent, known))
+            return Mistake(".extends", f"there is no HyperparameterGroup of this name (got {parent!r})", nearest(parent, known, GROUPS.listing))
         if any(parent == link.name for link in chain):
             return Mistake(".extends", f"goes in a circle through {parent!r}", "End the chain in a group that extends nothing.")
         chain.append(known[parent])

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar, cast
 
-from dtx_tasks.catalog import DATASETS, GROUPS, LLMS, PARAMETERS, SCORINGS, content_of, digest_of_version
+from dtx_tasks.catalog import DATASETS, GROUPS, KINDS, LLMS, PARAMETERS, SCORINGS, content_of, digest_of_version
 from dtx_tasks.catalog.backend import load_backend
 from dtx_tasks.dataset import leaked_rows
 from dtx_tasks.errors import Mistake, SpecError, nearest
@@ -71,7 +71,8 @@ class _Lookup:
         for path, item in referred:
             found = item if isinstance(item, kind) else here.get(str(item)) or bundled.get(str(item))
             if found is None:
-                self.mistakes.append(Mistake(path, f"there is no {kind.__name__} of this name (got {item!r})", nearest(str(item), {*here, *bundled})))
+                remedy = nearest(str(item), {*here, *bundled}, _listing_of(kind))
+                self.mistakes.append(Mistake(path, f"there is no {kind.__name__} of this name (got {item!r})", remedy))
                 continue
             name: str = found.name  # type: ignore[attr-defined]
             if name in seen and seen[name] != found:
@@ -148,6 +149,10 @@ def _doubts(datasets: Mapping[str, ResolvedDataset]) -> Iterator[str]:
         if dataset.doubts:
             said = ", ".join(f"{count} {code}" for code, count in sorted(dataset.doubts.items()))
             yield f"The rows of {name} have warnings ({said}): `dtx dataset check` shows where"
+
+
+def _listing_of(model: type[SpecModel]) -> str:
+    return next(kind.listing for kind in KINDS if kind.model is model)
 
 
 def _name(found: SpecModel) -> str:

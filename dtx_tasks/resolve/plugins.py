@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from dtx_tasks.catalog import PARAMETERS
 from dtx_tasks.dataset import Findings, RowFile
 from dtx_tasks.errors import Mistake, SpecError, nearest
 from dtx_tasks.extension import checked_parameters, declaration_of
@@ -46,7 +47,7 @@ def with_parameters(dataset: Dataset, known: Mapping[str, PluginParameters]) -> 
 def _misnamed(plugin: str, reference: str, known: Mapping[str, PluginParameters]) -> tuple[str, str] | None:
     found = known.get(reference)
     if found is None:
-        return f"there are no PluginParameters of this name (got {reference!r})", nearest(reference, known)
+        return f"there are no PluginParameters of this name (got {reference!r})", nearest(reference, known, PARAMETERS.listing)
     if found.plugin != plugin:
         return f"are those of another plugin, {found.plugin!r} (got {reference!r})", f"Name parameters of {plugin!r}, or write them here."
     return None

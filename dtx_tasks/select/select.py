@@ -172,9 +172,10 @@ def _reason(best: Ranked, base: Candidate, runner_up: Ranked, lead: Comparison, 
         verdict = f"Nothing beats {base.name}: its {metric} is {best.value:.3f} on {rows} validation rows, and no job is better beyond chance."
         near = f"The nearest is {runner_up.candidate.name} with {runner_up.value:.3f}."
     else:
+        over = "1 job" if num_scored == 1 else f"{num_scored} jobs"
         verdict = (
             f"{best.candidate.name} is the best: {metric} {best.value:.3f} on {rows} validation rows, {best.to_base.mean:+.3f} against {base.name} "
-            f"(at least {best.to_base.lower_bound:+.3f} with 95 % confidence, p {_shown_p(best.adjusted_p)} after Holm's correction over {num_scored} jobs)."
+            f"(at least {best.to_base.lower_bound:+.3f} with 95 % confidence, p {_shown_p(best.adjusted_p)} after Holm's correction over {over})."
         )
         certainty = "beyond chance" if lead.lower_bound > 0 else "which may be chance"
         near = f"The runner-up {runner_up.candidate.name} has {runner_up.value:.3f}; the lead is {lead.mean:+.3f}, {certainty}."

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from dtx_tasks.errors import Mistake, nearest
@@ -19,6 +21,22 @@ Schema = dict[str, Any]
 
 UNWRITTEN = TAGS_OF_UNIONS | {"<<"}
 """Parts of a place that are no key of the author's: tags of unions, and YAML's merge."""
+
+REFERENCE = "docs/spec.md"
+
+OTHER_WORDS = {
+    "bf16": ("compute_type: bf16", "compute_type"),
+    "fp16": ("compute_type: fp16", "compute_type"),
+    "load_in_4bit": ("quantization_bit: 4", "quantization_bit"),
+    "load_in_8bit": ("quantization_bit: 8", "quantization_bit"),
+}
+"""Keys of other programs, what says the same here, and the key of that."""
+
+QLORA = "QLoRA is `finetuning_type: lora` with `quantization_bit: 4`."
+
+NUMBER = r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?"
+QUOTED = {"float_type": NUMBER, "int_type": r"[-+]?[0-9]+", "bool_type": "true|false"}
+"""For pydantic's errors about text: that which would be right without its quotes."""
 
 BOUNDS = {
     "greater_than": ("must be greater than", "gt"),
@@ -58,7 +76,10 @@ def _explain_one(detail: ErrorDetails, schema: Schema) -> Mistake:
     place, kind, context = detail["loc"], detail["type"], detail.get("ctx", {})
     path, got = key_path(place), f"(got {_shown(detail.get('input'))})"
     if kind == "extra_forbidden":
-        return Mistake(path, f"is not a known key {got}", nearest(str(place[-1]), _keys_at(schema, place[:-1])))
+        known = _keys_at(schema, place[:-1])
+        other, key = OTHER_WORDS.get(str(place[-1]), ("", ""))
+        remedy = f"Write `{other}`." if key in known else nearest(str(place[-1]), known, REFERENCE)
+        return Mistake(path, f"is not a known key {got}", remedy)
     if kind == "missing":
         return Mistake(path, "is missing", _sample(schema, place))
     if kind in BOUNDS:
@@ -66,10 +87,24 @@ def _explain_one(detail: ErrorDetails, schema: Schema) -> Mistake:
         return Mistake(path, f"{words} {context[key]} {got}", _advice(schema, place))
     if kind == "literal_error":
         expected = [part.strip("' ") for part in str(context["expected"]).replace(" or ", ", ").split(",")]
-        return Mistake(path, f"is not one of the choices {got}", nearest(str(detail.get("input")), expected))
+        remedy = QLORA if detail.get("input") == "qlora" and "lora" in expected else nearest(str(detail.get("input")), expected, REFERENCE)
+        return Mistake(path, f"is not one of the choices {got}", remedy)
     if kind == "json_invalid":
         return Mistake(path, "holds half a surrogate pair such as \\ud800, or is nested too deeply", "Write the character itself.")
-    return Mistake(path, f"{_sentence(detail)} {got}", _advice(schema, place))
+    return Mistake(path, f"{_sentence(detail)} {got}", _way_out(detail) or _advice(schema, place))
+
+
+def _way_out(detail: ErrorDetails) -> str:
+    """What is meant by a value of the wrong kind, where that is plain."""
+    written = detail.get("input")
+    if not isinstance(written, str):
+        return ""
+    if detail["type"] == "string_pattern_mismatch" and "/" in written and {"llm", "llms"} & set(detail["loc"]):
+        source = written if "://" in written or written.startswith((".", "/", "~")) else f"hf://{written}"
+        kept = "a model of the hub" if source.startswith("hf://") else "a model that has no name yet"
+        return f"Names have no slash: {kept} is written `{{name: {PurePosixPath(written).name}, source: {source}}}`."
+    quoted = QUOTED.get(detail["type"])
+    return "Write it without quotes." if quoted and re.fullmatch(quoted, written) else ""
 
 
 def _sentence(detail: ErrorDetails) -> str:

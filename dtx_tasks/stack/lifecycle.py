@@ -137,6 +137,7 @@ def _start(folder: Path, settings: Settings, timeout_s: float, on_event: Callabl
         _launch_supervisor(folder)
         return _wait(folder, timeout_s, on_event)
     except BaseException:  # Ctrl-C too
+        on_event("Stopping what was started ...")
         _end(folder)
         raise
 

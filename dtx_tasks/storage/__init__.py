@@ -36,7 +36,7 @@ from dtx_tasks.storage.folders import (
 )
 from dtx_tasks.storage.hub import HubFiles, bring_hub, is_hub, look_up
 from dtx_tasks.storage.images import bring_images, hand_over_images, images_handed_over, list_images, put_images, put_list, read_images
-from dtx_tasks.storage.local import local_path, sha256_of
+from dtx_tasks.storage.local import local_path, open_as_its_folder, sha256_of
 from dtx_tasks.storage.models import HubFile, HubModel, at_commit, bring_model, is_hub_model, look_up_model
 from dtx_tasks.storage.pattern import chosen, parted
 from dtx_tasks.storage.places import Places, places
@@ -83,6 +83,7 @@ __all__ = [
     "look_up_model",
     "manifest",
     "manifest_of",
+    "open_as_its_folder",
     "parted",
     "places",
     "put_file",

@@ -16,7 +16,7 @@ from dtx_tasks.settings import cache_folder, scratch_folder
 from dtx_tasks.storage import s3
 from dtx_tasks.storage.cache import cached, make_room
 from dtx_tasks.storage.files import is_remote, remove, write_bytes
-from dtx_tasks.storage.local import copy, local_path, paths_below, sha256_of
+from dtx_tasks.storage.local import copy, local_path, open_as_its_folder, paths_below, sha256_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -145,6 +145,7 @@ def put_folder(folder: Path, uri: str) -> tuple[FileEntry, ...]:
         upload(folder, uri, entries)
         shutil.rmtree(folder)
     else:
+        open_as_its_folder(folder)
         remove(uri)
         local_path(uri).parent.mkdir(parents=True, exist_ok=True)
         os.replace(folder, local_path(uri))

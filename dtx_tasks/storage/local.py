@@ -120,6 +120,14 @@ def paths_below(base: Path) -> Iterator[str]:
     return (item.as_posix() for item in found if not any(part.startswith(".") for part in item.parts))
 
 
+def open_as_its_folder(folder: Path) -> None:
+    """Lets whoever may read a folder read its files: safetensors writes them for their owner alone (as of 0.8), whatever the umask allows."""
+    allowed = folder.stat().st_mode & 0o666
+    for path in folder.rglob("*"):
+        if path.is_file() and not path.is_symlink():
+            path.chmod(allowed | path.stat().st_mode & 0o111)
+
+
 def sha256_of(path: Path) -> str:
     """The SHA-256 of a file, read in pieces."""
     with path.open("rb") as file:

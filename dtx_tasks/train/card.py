@@ -43,7 +43,7 @@ def model_card(job: FinetuneJob, outcome: Outcome) -> str:
 
 {made} **{job.llm.name}** (`{job.llm.revision}`), trained on the Dataset **{job.dataset_name}**.
 
-{outcome.num_steps} steps, {outcome.num_trained_tokens} tokens, final training loss {outcome.final_loss:.4f};{_measured(outcome)}
+{_steps(outcome.num_steps)}, {outcome.num_trained_tokens} tokens, final training loss {outcome.final_loss:.4f};{_measured(outcome)}
 {outcome.num_trained_parameters} of {outcome.num_parameters} parameters were trained. Job `{job.job_id}`.
 
 {f"The hyperparameter group {job.changes}." if job.changes else f"The hyperparameter group is {job.group_name}."}
@@ -61,6 +61,10 @@ def _task(job: FinetuneJob) -> str:
     if job.hyperparameters.stage == "rm":
         return "text-classification"
     return "image-text-to-text" if job.llm.architecture in known()["sees"] - known()["writes"] else "text-generation"
+
+
+def _steps(number: int) -> str:
+    return "1 step" if number == 1 else f"{number} steps"
 
 
 def _measured(outcome: Outcome) -> str:

@@ -99,8 +99,13 @@ def translation(document: SpecDocument, ground: Ground, name: str) -> Translatio
     return Translation(dialect.name, _experiment(draft), (*lines, *(Line(key, "", None, told) for key, told in draft.told)))
 
 
+def dialect_of(document: SpecDocument) -> Dialect | None:
+    """Of the program that a training file is of; None where none is known, as for an experiment."""
+    return next((dialect for dialect in DIALECTS if document.data.get(dialect.mark)), None)
+
+
 def _dialect(document: SpecDocument) -> Dialect:
-    found = next((dialect for dialect in DIALECTS if document.data.get(dialect.mark)), None)
+    found = dialect_of(document)
     if found is None:
         marks = " nor ".join(f"{dialect.mark} ({dialect.name})" for dialect in DIALECTS)
         raise SpecError(f"{document.name}: is no training file that is known: it has neither {marks}.", "Name the file that training was started with.")

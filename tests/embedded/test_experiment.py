@@ -128,7 +128,7 @@ def test_the_same_experiment_again_starts_no_process(place: Place) -> None:
     path = place.experiment("another name", [LEARNS])
     done = place.dtx("submit", path, "--wait")
     assert done.returncode == 0, done.stderr
-    assert "Every job was reused: 1 of 1 jobs reused, 0 trained." in done.stdout
+    assert "Every job was reused: 1 of 1 job reused, 0 trained." in done.stdout
     again = place.dtx("submit", path, "--wait", "--json")
     run_id = json.loads(again.stdout)["run_id"]
     with place.airflow() as airflow:
@@ -246,5 +246,5 @@ def test_ctrl_c_leaves_no_process_behind(place: Place) -> None:
     time.sleep(1)
     os.killpg(running.pid, signal.SIGINT)
     _, errors = running.communicate(timeout=120)
-    assert (running.returncode, errors.strip().splitlines()[-1]) == (4, "Cancelled.")
+    assert (running.returncode, errors.strip().splitlines()[-1]) == (4, "Stopped. What is finished is kept: the same command goes on from there.")
     until(lambda: not processes_of(str(place.folder / "alone")), "no process is left", 10)

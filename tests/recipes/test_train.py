@@ -213,6 +213,8 @@ def test_an_exported_adapter_computes_what_it_does_on_its_base(trial: Callable[.
         assert finish(made.process("train", made.uris.packs[0])) == 0
     job, folder = made.plan.jobs[0], tmp_path / "merged"
     export(job.job_id, folder, made.layout)
+    # safetensors writes weights for their owner alone.
+    assert (folder / "model.safetensors").stat().st_mode == (folder / "config.json").stat().st_mode
     assert not (folder / "adapter_config.json").exists()
     assert "library_name: transformers" in (folder / "README.md").read_text()
     merged = AutoModelForCausalLM.from_pretrained(folder)

@@ -47,6 +47,15 @@ def test_unknown_name_is_answered_with_the_nearest() -> None:
     assert nearest("xyz", []) == "None is defined."
 
 
+def test_many_names_are_not_all_told() -> None:
+    """What lists them is, or the nearest one alone; they are all there is to say where neither is known."""
+    names = [f"name-{number}" for number in range(10, 40)]
+    assert nearest("nam-10", names, "docs/spec.md") == "Did you mean 'name-10'? docs/spec.md lists all 30."
+    assert nearest("xyz", names, "docs/spec.md") == "docs/spec.md lists all 30."
+    assert nearest("nam-10", names) == "Did you mean 'name-10'?"
+    assert nearest("xyz", names) == f"Known: {', '.join(names)}."
+
+
 def test_spec_error_without_mistakes_has_none() -> None:
     """Some mistakes are of no file."""
     assert SpecError("No.").mistakes == ()

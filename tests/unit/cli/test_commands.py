@@ -1,10 +1,12 @@
 """The `dtx` command as a person and a script see it: words, and exit codes."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -14,6 +16,7 @@ from dtx_tasks.select import select
 from dtx_tasks.spec import experiment_schema
 from tests.builders import FakeData, Store, make_experiment, make_plan
 from tests.unit.cli.command import dtx, stand_in
+from tests.unit.stack.test_rest import Answer, airflow, run
 
 TEXT = "name: x\nmatrix: {llms: [base], datasets: [rows], hyperparameters: [quick, slow]}\n"
 
@@ -132,7 +135,7 @@ def test_plan_is_a_table(here: Path, monkeypatch: pytest.MonkeyPatch, capsys: py
     assert dtx(monkeypatch, "plan", "e.yaml") == 0
     out = capsys.readouterr().out
     assert "base / rows / quick" in out
-    assert "2 jobs in 2 packs, 2 to train and 0 reused; 1 bases to compare with." in out
+    assert "2 jobs in 2 packs, 2 to train and 0 reused; 1 base to compare with." in out
 
 
 def test_plan_is_json_for_programs(here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -204,8 +207,28 @@ main()
 
 def test_ctrl_c_has_its_exit_code() -> None:
     """Cancelled is neither failed nor a bug."""
-    process = subprocess.Popen([sys.executable, "-c", INTERRUPTED, "wait"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    process = subprocess.Popen([sys.executable, "-c", INTERRUPTED, "wait"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
     process.send_signal(signal.SIGINT)
-    assert process.wait(timeout=60) == 4
+    _, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors.strip()) == (4, "Interrupted.")
+
+
+def test_interrupted_watch_says_that_the_run_goes_on(here: Path) -> None:
+    """Nobody may think that Ctrl-C has cancelled it."""
+    environment = {name: value for name, value in os.environ.items() if name not in ("DTX_AIRFLOW_USERNAME", "DTX_AIRFLOW_PASSWORD")}
+
+    def answer(method: str, path: str, body: dict[str, Any], token: str) -> Answer:
+        return 200, {"task_instances": [], "total_entries": 0} if path.count("taskInstances") else run("r")
+
+    with airflow(answer) as client:
+        environment |= {"DTX_AIRFLOW_URL": client.base_url, "DTX_AIRFLOW_TOKEN": "t"}
+        command = [sys.executable, "-u", "-c", "from dtx_tasks.cli import main; main()", "watch", "r"]
+        with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as watching:
+            assert watching.stdout is not None
+            assert watching.stdout.readline()
+            watching.send_signal(signal.SIGTERM)
+            _, errors = watching.communicate(timeout=60)
+    goes_on = "Stopped watching: r goes on while Airflow runs, and from where it was after `dtx up`."
+    assert (watching.returncode, errors) == (4, f"{goes_on} `dtx watch r` shows it again, `dtx cancel r` ends it.\n")

@@ -9,7 +9,7 @@ from rich.console import Console, RenderableType
 
 from dtx_tasks.cli.tables import leaderboard, plan_table, shown_time, time_table
 from dtx_tasks.records import BestVersion, CandidateEvidence
-from dtx_tasks.spec import Hyperparameters
+from dtx_tasks.spec import Columns, Hyperparameters
 from dtx_tasks.stack.rest import DagRun, TaskInstance
 from tests.builders import make_dataset_source, make_experiment, make_matrix, make_plan
 
@@ -63,11 +63,15 @@ def test_plan_tells_merged_jobs_and_bad_rows() -> None:
     values = Hyperparameters(max_steps=1)
     entry = {"llm": "base", "dataset": "rows", "hyperparameters": "g"}
     matrix = make_matrix(hyperparameters=["g", "h"], include=[entry])
-    known = {"datasets": {"rows": make_dataset_source(problem="a.jsonl:1: bad.")}, "groups": {"g": values, "h": values}}
+    known = {
+        "datasets": {"rows": make_dataset_source(problem="test.jsonl:1: bad.", columns=Columns(instruction="my question"))},
+        "groups": {"g": values, "h": values},
+    }
     text = shown(plan_table(make_plan(make_experiment(matrix=matrix), **known), set(), 1))
     assert "base / rows / h equals base / rows / g: done once." in text
     assert "base / rows / g is named twice: done once." in text
-    assert "rows has bad rows and will fail: a.jsonl:1: bad." in text
+    command = "dtx dataset check /data/test.jsonl --format=alpaca --kind=conversations '--column=instruction=my question'"
+    assert f"rows has bad rows and will fail: test.jsonl:1: bad. All of them: {command}" in text
 
 
 def test_names_are_text_and_no_markup() -> None:

@@ -34,7 +34,7 @@ def test_imported_file_is_valid(here: FakeData, monkeypatch: pytest.MonkeyPatch,
     assert said[0] == "train.yaml:2: model_name_or_path: models/base: translated: llms: source: ../models/base"
     assert said[-1].endswith(" assumed. Next: dtx validate new/experiment.yaml")
     assert dtx(monkeypatch, "validate", "new/experiment.yaml") == 0
-    assert capsys.readouterr().out.startswith("new/experiment.yaml: valid: 1 jobs, plan ")
+    assert capsys.readouterr().out.startswith("new/experiment.yaml: valid: 1 job, plan ")
     assert dtx(monkeypatch, "import", "train.yaml", "--out", "new/experiment.yaml") == 2
     assert capsys.readouterr().err == "new/experiment.yaml exists already. Choose another name by --out, or remove it first.\n"
 

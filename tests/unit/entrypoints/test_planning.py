@@ -11,6 +11,7 @@ from dtx_tasks.records import ExperimentPlan
 from dtx_tasks.resolve import Origin
 from dtx_tasks.spec import load_text
 from tests.builders import FakeData
+from tests.unit.translate.files import AXOLOTL, SFT
 
 TEXT = "name: x\nmatrix:\n  llms: [base]\n  datasets: [rows]\n  hyperparameters:\n    - quick\n    - slow\n"
 
@@ -37,6 +38,15 @@ def test_rule_that_excludes_nothing_is_told_with_its_line(tmp_path: Path, monkey
     """What only the matrix knows, too."""
     with pytest.raises(SpecError, match=re.escape("e.yaml:9: matrix.exclude[0]: excludes nothing (got {'llm': 'bose'}).")):
         plan(tmp_path, f"{TEXT}  exclude:\n    - llm: bose\n", monkeypatch)
+
+
+@pytest.mark.parametrize(("text", "program", "mark"), [(SFT, "LLaMA-Factory", "model_name_or_path"), (AXOLOTL, "axolotl", "base_model")])
+def test_training_file_of_another_program_is_refused_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, program: str, mark: str) -> None:
+    """With what makes an experiment of it."""
+    with pytest.raises(SpecError) as caught:
+        plan(tmp_path, text, monkeypatch)
+    said = f"e.yaml: is a training file of {program} ({mark} stands at its top), not an experiment. `dtx import e.yaml` makes an experiment of it."
+    assert str(caught.value) == said
 
 
 def test_mistake_of_the_catalog_is_not_the_experiments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

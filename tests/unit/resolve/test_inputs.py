@@ -44,6 +44,15 @@ def test_unknown_names_are_told_at_once(tmp_path: Path) -> None:
     ]
 
 
+def test_many_known_names_are_left_to_the_command_that_lists_them(tmp_path: Path) -> None:
+    """With the nearest one."""
+    data = FakeData(tmp_path)
+    for number in range(20):
+        data.text(f"config/hyperparameters/g{number}.yaml", f"name: group-{number}\n")
+    (line,) = told(tmp_path, matrix=make_matrix(hyperparameters=["quik"]))
+    assert line.endswith("(got 'quik'). Did you mean 'quick'? `dtx hyperparameters list` lists all 22.")
+
+
 def test_names_of_jobs_and_includes_are_looked_up_too(tmp_path: Path) -> None:
     """Wherever a name may stand."""
     entry = {"llm": "base", "dataset": "rows", "hyperparameters": "fast"}

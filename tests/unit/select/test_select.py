@@ -140,7 +140,7 @@ def test_unscored_job_is_listed_with_its_reason_and_is_not_0(tmp_path: Path) -> 
     lost = evidence(found, "base / rows / lost")
     assert (lost.validation, lost.beats_base, lost.unscored_reason) == (None, False, "train: DivergedError: The loss is nan. Lower it.")
     assert found.candidates[-1] == lost
-    assert "over 1 jobs" in found.reason
+    assert "over 1 job)" in found.reason
     assert "Best of 1 of 2 jobs: the others could not be scored." in found.reason
 
 

@@ -50,10 +50,10 @@ def test_missing_key_is_answered_with_a_sample() -> None:
     ("line", "told"),
     [
         ("learning_rate: fast", "learning_rate: must be a number (got 'fast'). The peak learning rate. 学习率"),
-        ("learning_rate: '3'", "learning_rate: must be a number (got '3'). The peak learning rate. 学习率"),
+        ("learning_rate: '3'", "learning_rate: must be a number (got '3'). Write it without quotes."),
         ("learning_rate: no", "learning_rate: must be a number (got 'no'). The peak learning rate. 学习率"),
         ("lora_rank: 3.0", "lora_rank: must be a whole number (got 3.0). Rank of the adapters. LoRA 秩"),
-        ("lora_rank: '3'", "lora_rank: must be a whole number (got '3'). Rank of the adapters. LoRA 秩"),
+        ("lora_rank: '3'", "lora_rank: must be a whole number (got '3'). Write it without quotes."),
         ("lora_rank: true", "lora_rank: must be a whole number (got True). Rank of the adapters. LoRA 秩"),
         ("description: 5", "description: must be text (got 5). What a reader should know about it."),
         ("description: [a]", "description: must be text (got ['a']). What a reader should know about it."),
@@ -102,6 +102,37 @@ def test_bad_choice_is_answered_with_the_nearest_one() -> None:
     """A value that is none of the choices is told with all of them."""
     told = "is not one of the choices (got 'lorra'). Did you mean 'lora'? Known: freeze, full, ia3, lora, p_tuning, prefix_tuning, prompt_tuning."
     assert group_mistakes("finetuning_type: lorra") == [f"g.yaml:2: finetuning_type: {told}"]
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("finetuning_type: qlora", "is not one of the choices (got 'qlora'). QLoRA is `finetuning_type: lora` with `quantization_bit: 4`."),
+        ("bf16: true", "is not a known key (got True). Write `compute_type: bf16`."),
+        ("fp16: true", "is not a known key (got True). Write `compute_type: fp16`."),
+        ("load_in_4bit: true", "is not a known key (got True). Write `quantization_bit: 4`."),
+        ('learning_rate: "1e-4"', "must be a number (got '1e-4'). Write it without quotes."),
+        ('lora_rank: "8"', "must be a whole number (got '8'). Write it without quotes."),
+        ("use_dora: 'true'", "must be true or false (got 'true'). Write it without quotes."),
+    ],
+)
+def test_what_other_programs_would_take_is_answered_with_what_is_meant(line: str, told: str) -> None:
+    """In the words that are right here."""
+    assert group_mistakes(line) == [f"g.yaml:2: {line.partition(':')[0]}: {told}"]
+
+
+@pytest.mark.parametrize(
+    ("written", "kept"),
+    [
+        ("Qwen/Qwen2.5-7B-Instruct", "a model of the hub is written `{name: Qwen2.5-7B-Instruct, source: hf://Qwen/Qwen2.5-7B-Instruct}`."),
+        ("ms://Qwen/Q", "a model that has no name yet is written `{name: Q, source: ms://Qwen/Q}`."),
+        ("./models/mine", "a model that has no name yet is written `{name: mine, source: ./models/mine}`."),
+    ],
+)
+def test_model_with_a_slash_is_answered_with_how_it_is_defined(written: str, kept: str) -> None:
+    """Other programs take the name of a hub where a name stands here."""
+    problem = f"holds characters that are not allowed here (got '{written}')"
+    assert mistakes(HEAD.replace("llms: [", f"llms: [{written}, ")) == [f"e.yaml:2: matrix.llms[0]: {problem}. Names have no slash: {kept}"]
 
 
 def test_wrong_kind_of_file_is_told() -> None:

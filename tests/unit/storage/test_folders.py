@@ -5,6 +5,7 @@ import hashlib
 import os
 import re
 import shutil
+import stat
 import subprocess
 import sys
 import time
@@ -64,6 +65,16 @@ def test_folder_is_put_in_place(bucket: str, tmp_path: Path) -> None:
     assert [(entry.path, entry.num_bytes, entry.sha256) for entry in files] == [("a/b", 1, sha256(b"1")), ("c", 2, sha256(b"22"))]
     assert (read_bytes(f"{bucket}/to/a/b"), (tmp_path / "from").exists()) == (b"1", False)
     assert manifest_of(f"{bucket}/to") == files
+
+
+@pytest.mark.parametrize(("folder_mode", "file_mode"), [(0o755, 0o644), (0o700, 0o600), (0o775, 0o664)])
+def test_whoever_may_read_the_folder_may_read_its_files(tmp_path: Path, folder_mode: int, file_mode: int) -> None:
+    """Another user's server loads the weights, which safetensors writes for their owner alone."""
+    folder = made(tmp_path / "from", a__weights="1", config="2")
+    (folder / "a/weights").chmod(0o600)
+    folder.chmod(folder_mode)
+    put_folder(folder, f"{tmp_path}/to")
+    assert [stat.S_IMODE((tmp_path / "to" / name).stat().st_mode) for name in ("a/weights", "config")] == [file_mode, file_mode]
 
 
 def test_put_folder_replaces_what_was_there(bucket: str, tmp_path: Path) -> None:

@@ -110,4 +110,4 @@ def test_run_names_the_group_and_its_changes() -> None:
     assert tags_of(job, "p")["dtx.hyperparameters"] == "quick"
     assert "dtx.changes" not in tags_of(job, "p")
     changed = job.model_copy(update={"difference": Difference(extends="lora", before={"max_steps": None})})
-    assert tags_of(changed, "p")["dtx.changes"] == "quick is lora with max_steps: 3 (there None)"
+    assert tags_of(changed, "p")["dtx.changes"] == "quick is lora with max_steps: 3 (not set there)"
