@@ -32,9 +32,13 @@ def connect() -> Iterator[Airflow]:
             yield airflow
 
 
-def in_use() -> AbstractContextManager[None]:
-    """Keeps the embedded stack up meanwhile; what is told of that leaves standard output to the command."""
-    return stack.used(home(), lambda line: typer.echo(line, err=True))
+def in_use(*, stops: bool = False) -> AbstractContextManager[None]:
+    """Keeps the embedded stack up meanwhile; what is told of that leaves standard output to the command.
+
+    Args:
+        stops: Whether a stack that a demo has started is stopped at the end, where nobody else uses it.
+    """
+    return stack.used(home(), lambda line: typer.echo(line, err=True), stops=stops)
 
 
 def client() -> Airflow:

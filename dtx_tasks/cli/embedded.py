@@ -51,6 +51,7 @@ def up() -> None:
 def down() -> None:
     """Stop them, and every process that they started."""
     typer.echo("Stopped." if stack.down(home()) else "Nothing was running.")
+    stack.stay_up(home())
 
 
 def status(as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for other programs.")] = False) -> None:
@@ -73,7 +74,7 @@ def demo(keep: Annotated[bool, typer.Option(help="Leave the UI up until Ctrl-C."
     """Run the example experiment from nothing to a registered model."""
     began_at = time.monotonic()
     load_backend()
-    with in_use():
+    with in_use(stops=True):
         if stack.status(home()) is None:
             stack.start_briefly(home())
         file = bundled_folder("config") / EXAMPLE

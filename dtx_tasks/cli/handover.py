@@ -15,7 +15,7 @@ from dtx_tasks.spec import SPLITS
 from dtx_tasks.storage import hand_over_images, is_remote
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from dtx_tasks.records import ExperimentPlan, FileSource
 
@@ -42,9 +42,9 @@ def hand_over(data: dict[str, Any], plan: ExperimentPlan, folder: Path, root: st
             if isinstance(definition.get(split), str) and not is_remote(definition[split]):
                 file = planned.get((definition["name"], split))
                 definition[split] = _handed_over(file, layout) if file and file.images else store(_here(definition[split], folder), layout)
-    bases = {document.llm.name: document.llm.base for document in plan.fetched}
+    bases = {document.llm.source: document.llm.base for document in plan.fetched}
     for definition in _definitions(changed, "llms", "llm"):
-        _hand_over_llm(definition, bases.get(definition["name"]), folder, layout)
+        _hand_over_llm(definition, bases, folder, layout)
     for definition in _definitions(changed, "hyperparameters", "hyperparameters"):
         written = definition.get("reward_model")
         if written and "://" not in written:
@@ -61,10 +61,13 @@ def _handed_over(file: FileSource, layout: Layout) -> str:
     return uri
 
 
-def _hand_over_llm(definition: dict[str, Any], base: str | None, folder: Path, layout: Layout) -> None:
+def _hand_over_llm(definition: dict[str, Any], bases: Mapping[str, str | None], folder: Path, layout: Layout) -> None:
     """A model's folder, and with an adapter that of its base: its own file names it as it is called here."""
-    if not definition["source"].startswith("made:") and "://" not in definition["source"]:
-        definition["source"] = store((folder / Path(definition["source"]).expanduser()).resolve(), layout)
+    source = definition["source"]
+    if not source.startswith("made:") and "://" not in source:
+        source = str((folder / Path(source).expanduser()).resolve())
+        definition["source"] = store(Path(source), layout)
+    base = bases.get(source)
     if base and "://" not in base:
         definition["base"] = store(Path(base), layout)
 

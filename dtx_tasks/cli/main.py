@@ -33,6 +33,9 @@ def main() -> None:
     errors = Console(stderr=True, soft_wrap=True, highlight=False)
     # Whoever stops this command, by Ctrl-C or otherwise, stops what it has started.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # A terminal that is closed stops it too, but under nohup.
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, signal.default_int_handler)
     try:
         app()
     except SystemExit as end:

@@ -20,7 +20,8 @@ from dtx_tasks.entrypoints.documents import find_run
 from dtx_tasks.entrypoints.planning import plan_document
 from dtx_tasks.errors import DtxError, SpecError
 from dtx_tasks.records import BestVersion, Layout, RegisteredLLM, RunReference
-from dtx_tasks.settings import root
+from dtx_tasks.settings import home, root
+from dtx_tasks.stack import stay_up
 from dtx_tasks.stack.rest import AirflowUnreachable
 from dtx_tasks.storage import list_names, read_record, written_at
 
@@ -76,6 +77,8 @@ def submit(
         if not as_json:
             typer.echo("\n".join([f"Started {run_id}: {counted(plan.jobs, 'job')}, plan {plan.plan_id}.", *told_of(plan), url]))
         if not wait:
+            # The run goes on when this command has ended: a demo that ends must not stop Airflow under it.
+            stay_up(home())
             if as_json:
                 typer.echo(json.dumps({"run_id": run_id, "plan_id": plan.plan_id, "url": url}))
             return

@@ -67,7 +67,8 @@ def _all_bad_rows(dataset: DatasetSource) -> str:
     """The command that lists them: those of the file that the first one stands in, read as the Dataset says."""
     file = next((file for file in dataset.files.values() if dataset.problem.startswith(f"{file.label}:")), dataset.files["train"])
     named = [("column", dataset.columns), ("tag", dataset.tags)]
-    words = [f"--{option}={part}={word}" for option, parts in named for part, word in parts.model_dump(exclude_defaults=True).items() if isinstance(word, str)]
+    written = ((option, *item) for option, parts in named for item in parts.model_dump(exclude_defaults=True, exclude={"subset"}).items())
+    words = [f"--{option}={part}={word}" for option, part, word in written if isinstance(word, str)]
     command = shlex.join(["dtx", "dataset", "check", file.path, f"--format={dataset.format}", f"--kind={dataset.kind}", *words])
     return f"All of them: {command}"
 

@@ -115,7 +115,7 @@ def is_of_images(path: Path) -> bool:
     """
     if not path.is_dir():
         return path.suffix.lower() in IMAGES
-    files = [item for item in path.rglob("*") if item.is_file()]
+    files = [item for item in path.rglob("*") if item.is_file() and not item.name.startswith(".")]
     return bool(files) and all(item.suffix.lower() in IMAGES for item in files)
 
 

@@ -263,7 +263,7 @@ def _placed(spec: SpecModel, folder: Path | None) -> SpecModel:
     if isinstance(spec, Dataset):
         return spec.model_copy(update={split: _absolute(written, folder) for split in SPLITS if (written := spec.path_of(split))})
     if isinstance(spec, LLM):
-        return spec.model_copy(update={"source": _absolute(spec.source, folder)})
+        return spec.model_copy(update={key: _absolute(written, folder) for key in ("source", "base") if (written := getattr(spec, key))})
     if isinstance(spec, HyperparameterGroup) and spec.reward_model:
         return spec.model_copy(update={"reward_model": _absolute(spec.reward_model, folder)})
     return spec

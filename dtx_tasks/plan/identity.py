@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from dtx_tasks.records import DatasetSource, LLMSource
     from dtx_tasks.spec import FinetuneExperiment, Scoring
 
-CODE_VERSIONS = {"fetch": 3, "prepare": 2, "train": 2, "score": 2, "select": 1, "register": 1}
+CODE_VERSIONS = {"fetch": 2, "prepare": 2, "train": 2, "score": 2, "select": 1, "register": 1}
 """Raised by hand when a stage's code changes its result: everything it made is then made again."""
 
 

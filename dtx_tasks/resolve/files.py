@@ -190,19 +190,15 @@ class ResolvedDataset:
 class _Seen:
     """What is noted of each row while it is read.
 
-    Args:
-        most: Of the train split no more rows are learned from; None where all may be.
-
     Attributes:
         named: The images of each file, by its split.
     """
 
-    def __init__(self, most: int | None) -> None:
+    def __init__(self) -> None:
         # Airflow's parser imports this module, and should not wait for numpy.
         from dtx_tasks.dataset.near import Signatures
 
         self.named: dict[Split, Named] = {}
-        self._most, self._num_train = most, 0
         self._kinds, self._doubts = set[str](), Counter[str]()
         self._num_rows = self._num_characters = 0
         self._signatures: dict[Split, Signatures] | None = {split: Signatures() for split in SPLITS}
@@ -210,9 +206,7 @@ class _Seen:
     def look(self, split: Split, row: Row) -> None:
         """Takes the row of a file, by the split that the file is of."""
         self._kinds |= row.files.keys()
-        self._num_train += split == "train"
-        is_used = split != "train" or self._most is None or self._num_train <= self._most
-        for written in row.files.get("images", ()) if is_used else ():
+        for written in row.files.get("images", ()):
             self.named.setdefault(split, {}).setdefault(written, row.line)
         self._doubts.update(doubt.code for doubt in doubts(row))
         if self._signatures is None:
@@ -301,7 +295,7 @@ def resolve_dataset(dataset: Dataset, allowed: Allowed) -> ResolvedDataset | lis
 def _looked_through(dataset: Dataset, parts: dict[Split, Part], reading: Reading) -> tuple[SplitRows, _Seen, dict[Split, Scan]]:
     """One pass over all rows."""
     # Which rows of a file are held out is not known before all of them were read.
-    rows, seen = SplitRows(parts, reading, dataset.split_seed), _Seen(None if dataset.portions else dataset.max_samples)
+    rows, seen = SplitRows(parts, reading, dataset.split_seed), _Seen()
     scans = rows.scan(seen.look)
     return rows, seen, scans
 

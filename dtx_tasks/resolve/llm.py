@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from dtx_tasks.catalog.recipes import MADE_MODELS
 from dtx_tasks.errors import Mistake, nearest
-from dtx_tasks.plan.architectures import unknown, unloadable
+from dtx_tasks.plan.architectures import SEEING, unknown, unloadable
 from dtx_tasks.records import LLMSource, digest_of
 from dtx_tasks.resolve.adapter import RATES, continued_values
 from dtx_tasks.storage import DownloadError, bring_model, digest_of_files, is_hub_model, is_remote, look_up_model, manifest, manifest_of, read_bytes
@@ -208,7 +208,8 @@ def _named_base(adapter: dict[str, Any], allowed: Allowed) -> str:
 def _llm_source(llm: LLM, kind: Kind, source: str, revision: str, num_bytes: int, config: dict[str, Any]) -> LLMSource:
     return LLMSource(
         name=llm.name,
-        llm_id=digest_of(["llm", kind, revision, llm.template]),
+        # Earlier code merged models that see without their processors, and let PaliGemma see behind what it reads.
+        llm_id=digest_of(["llm", kind, revision, llm.template, *(["sight"] if config["model_type"] in SEEING else [])]),
         kind=kind,
         source=source,
         revision=revision,

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from dtx_tasks.records import ScoringDocument
-    from dtx_tasks.spec import Split
+    from dtx_tasks.spec import Scoring, Split
 
 
 @dataclass(frozen=True)
@@ -73,6 +73,12 @@ class ScoredRows:
         return digest_of([[row.row_id, row.split] for row in self.rows], 64)
 
 
+def _can_be_scored(folder: str, scoring: Scoring) -> bool:
+    """Whether rows are prepared, and their images whole at the length limit of this scoring: another experiment may have prepared them."""
+    record = read_record(f"{folder}/prepared.json", PreparedDataset)
+    return record is not None and record.is_whole_at(scoring.likelihood_cutoff_len)
+
+
 def scored_rows(document: ScoringDocument, layout: Layout) -> ScoredRows:
     """The de-duplicated union of the validation and of the test splits of all the Datasets.
 
@@ -86,7 +92,7 @@ def scored_rows(document: ScoringDocument, layout: Layout) -> ScoredRows:
     found: dict[str, ScoredRow] = {}
     left_out: list[str] = []
     for name, prepared_ids in sorted(document.datasets.items()):
-        folder = next((folder for folder in map(layout.prepared, prepared_ids) if read_record(f"{folder}/prepared.json", PreparedDataset)), None)
+        folder = next((folder for folder in map(layout.prepared, prepared_ids) if _can_be_scored(folder, document.scoring)), None)
         if folder is None:
             left_out.append(name)
             continue

@@ -1,4 +1,4 @@
-"""Who uses the stack of a folder: one that was started for commands alone is stopped by the last of them.
+"""Who uses the stack of a folder: one that a demo has started is stopped by the last demo, unless another command still needs it.
 
 Every command that needs the stack holds a shared lock while it runs, which the kernel drops with it.
 """
@@ -17,12 +17,13 @@ _LOCK, _BRIEF = "stack.use", "stack.brief"
 
 
 @contextmanager
-def used(folder: Path, on_event: Callable[[str], None] = lambda _line: None) -> Iterator[None]:
+def used(folder: Path, on_event: Callable[[str], None] = lambda _line: None, *, stops: bool = False) -> Iterator[None]:
     """Keep the stack of a folder from being stopped by another command that ends meanwhile.
 
     Args:
         folder: The stack's folder; made where it is missing.
         on_event: Takes one short line for each thing that a person who waits would like to know.
+        stops: Whether a stack that is up for commands alone is stopped at the end, where nobody else uses it.
     """
     folder = folder.absolute()
     folder.mkdir(parents=True, exist_ok=True)
@@ -33,11 +34,12 @@ def used(folder: Path, on_event: Callable[[str], None] = lambda _line: None) -> 
         try:
             yield
         finally:
-            _leave(folder, lock, on_event)
+            if stops and is_brief(folder):
+                _stop_unused(folder, lock, on_event)
 
 
 def start_briefly(folder: Path) -> None:
-    """Note, before a start, that the stack is up for commands alone: the last one that uses it stops it."""
+    """Note, before a start, that the stack is up for commands alone: whoever started it, or its like, stops it."""
     (folder / _BRIEF).touch()
 
 
@@ -51,17 +53,19 @@ def is_brief(folder: Path) -> bool:
     return (folder / _BRIEF).exists()
 
 
-def _leave(folder: Path, lock: IO[str], on_event: Callable[[str], None]) -> None:
-    if not is_brief(folder) or status(folder) is None:
-        return
+def _stop_unused(folder: Path, lock: IO[str], on_event: Callable[[str], None]) -> None:
     # Of two that leave together, the one that asks later finds the other one gone, or stopping the stack.
     if not _locks(lock, fcntl.LOCK_EX):
-        on_event("Airflow and MLflow stay up: another command in this folder uses them, and stops them when it ends")
+        on_event("Airflow and MLflow stay up: another command in this folder uses them; `dtx down` stops them")
         return
-    on_event("Stopping Airflow and MLflow ...")
+    is_up = status(folder) is not None
+    if is_up:
+        on_event("Stopping Airflow and MLflow ...")
+    # Of a supervisor that was killed, what it had started is left.
     down(folder)
     stay_up(folder)
-    on_event("All is stopped; `dtx up` starts it again")
+    if is_up:
+        on_event("All is stopped; `dtx up` starts it again")
 
 
 def _locks(lock: IO[str], how: int) -> bool:
