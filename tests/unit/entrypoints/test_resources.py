@@ -69,6 +69,8 @@ def test_paths_are_kept_absolute(here: Path) -> None:
     assert create(here).content["train"] == str(here / "mine.train.jsonl")
     model = FakeData(here).model("model")
     assert create(here, LLMS, source="model").content["source"] == str(model)
+    FakeData(here).text("tuned/adapter_config.json", '{"peft_type": "LORA"}')
+    assert create(here, LLMS, name="tuned", source="tuned", base="model").content["base"] == str(model)
     assert create(here, LLMS, name="made", source="made:tiny-test").content["source"] == "made:tiny-test"
     reward_in(here / "reward")
     assert create(here, GROUPS, **BY_REWARD, reward_model="reward").content["reward_model"] == str(here / "reward")

@@ -17,8 +17,8 @@ from dtx_tasks.storage import write_bytes, write_record
 NO_ROWS = SplitStatistics(num_rows=1, num_tokens=1, num_trained_tokens=1, num_truncated=0, longest_tokens=1)
 
 
-def prepared(layout: Layout, prepared_id: str, images: tuple[FileEntry, ...] = (), **splits: list[str]) -> None:
-    """A PreparedDataset whose rows have these ids."""
+def prepared(layout: Layout, prepared_id: str, images: tuple[FileEntry, ...] = (), longest: int = 0, **splits: list[str]) -> None:
+    """A PreparedDataset whose rows have these ids, and the longest one with images so many tokens."""
     for split, ids in splits.items():
         shown = {"images": [entry.path.rpartition("/")[2] for entry in images]} if images else {}
         rows = [{"row_id": row_id, "messages": [{"role": "user", "content": row_id}], "answer": "a", **shown} for row_id in ids]
@@ -35,6 +35,7 @@ def prepared(layout: Layout, prepared_id: str, images: tuple[FileEntry, ...] = (
         train=NO_ROWS,
         num_scored_rows={},
         ignored_columns=(),
+        longest_seen_tokens=longest,
     )
     write_record(f"{layout.prepared(prepared_id)}/prepared.json", record)
 
@@ -64,6 +65,16 @@ def test_row_of_both_splits_decides_and_is_not_reported(layout: Layout) -> None:
     prepared(layout, "p1", validation=["01"], test=["02"])
     prepared(layout, "p2", test=["01"])
     assert [(row.row_id, row.split) for row in scored_rows(document(a=("p1",), b=("p2",)), layout).rows] == [("01", "validation"), ("02", "test")]
+
+
+def test_rows_whose_images_would_be_cut_are_left_out(layout: Layout) -> None:
+    """An experiment with a higher limit has prepared them: this one is without that Dataset, and says so."""
+    prepared(layout, "p1", validation=["01"])
+    prepared(layout, "p2", validation=["02"], longest=900)
+    judged = Scoring(metrics=("perplexity",), cutoff_len=800)
+    found = scored_rows(document(a=("p1",), b=("p2",)).model_copy(update={"scoring": judged}), layout)
+    assert ([row.row_id for row in found.rows], found.left_out_datasets) == (["01"], ("b",))
+    assert len(scored_rows(document(a=("p1",), b=("p2",)), layout).rows) == 2
 
 
 @pytest.mark.parametrize("split", ["validation", "test"])
